@@ -1,0 +1,1 @@
+"""The march: the only room that knows Prefect."""

@@ -1,0 +1,1 @@
+"""The doors: command line today, pages and REST next. No decisions are taken here."""

@@ -1,0 +1,113 @@
+"""The errors a user can meet, each saying what happened, to which thing, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class InsituError(Exception):
+    """Something insitu refuses or cannot do; its message is fit for a user's eyes."""
+
+    exit_status = 1
+
+
+class InvalidInput(InsituError):
+    """What was given cannot be used: a file, an option or an answer."""
+
+    exit_status = 2
+
+
+class Refused(InsituError):
+    """A rule forbids it: the gate is closed, the person is not assigned, someone was first."""
+
+    exit_status = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a document: where, a stable code, and a sentence.
+
+    `line` counts from 1; 0 means the whole file. `path` points into the document (`steps.ethics.gate.pass`).
+    """
+
+    line: int
+    code: str
+    message: str
+    path: str = ""
+    file: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.file else f"line {self.line}"
+        return f"{where}: {self.message} [{self.code}]"
+
+
+class InvalidProtocol(InvalidInput):
+    """The protocol document cannot be loaded; `problems` says where and why."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class InvalidImport(InvalidInput):
+    """A file of sites, people or assignments has bad rows; nothing of it was written."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class InvalidAnswers(InvalidInput):
+    """Answers that the form refuses, field by field; what was typed is kept as a draft.
+
+    `errors` maps a field's path (`included`, `sus_scores.2.score`) to its message.
+    """
+
+    def __init__(self, checkpoint: str, errors: dict[str, str]) -> None:
+        self.checkpoint, self.errors = checkpoint, errors
+        listed = "; ".join(f"{path}: {message}" for path, message in errors.items())
+        super().__init__(
+            f"Checkpoint {checkpoint!r} refuses these answers. {listed}. Nothing was completed; correct them and complete again."
+        )
+
+
+class UnknownThing(InvalidInput):
+    """A protocol, experiment, checkpoint, site or person that insitu does not know."""
+
+
+class IllegalTransition(Refused):
+    """The thing's present state does not allow this command."""
+
+
+class CheckpointAlreadyCompleted(Refused):
+    """Someone was first; the loser's answers are kept as a draft."""
+
+
+class NotAssigned(Refused):
+    """The person does not hold the role this act asks for, at this site, today."""
+
+
+class CommandReused(Refused):
+    """A command id was used before for another command."""
+
+
+class DatabaseUnavailable(InsituError):
+    """The database is full, read-only, locked or away; nothing was written."""
+
+
+class DeliveryFailed(InsituError):
+    """A message could not be delivered; `permanent` says whether trying again is useless."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        self.permanent = permanent
+        super().__init__(message)
+
+
+def details(error: InsituError) -> list[dict[str, Any]]:
+    """The error's parts as `[{"path", "message"}]`, for forms, JSON and problem documents."""
+    if isinstance(error, InvalidAnswers):
+        return [{"path": path, "message": message} for path, message in error.errors.items()]
+    if isinstance(error, (InvalidProtocol, InvalidImport)):
+        return [{"path": problem.path, "line": problem.line, "message": problem.message} for problem in error.problems]
+    return []
