@@ -1,0 +1,142 @@
+"""The present state of an experiment, and how one fact changes it.
+
+A state may be *whole* or a *slice*: the ledger loads just the steps a command can touch, so that the cost of a command does not
+grow with the experiment's history or sites. A decision that needs more raises `SliceTooSmall`, and is taken again on the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from protocols.clocks import Place, Suspension
+
+
+class StepStatus(StrEnum):
+    """Where a step stands in its current round."""
+
+    WAITING = "waiting"  # its predecessors are not through
+    WORKING = "working"  # the machine does its run actions
+    OPEN = "open"  # people may answer, or its gate waits for something
+    INCIDENT = "incident"  # an action failed for good
+    PASSED = "passed"  # its gate opened
+    SKIPPED = "skipped"  # its `when` did not hold
+    RETURNED = "returned"  # its round ended because an earlier step starts again
+    STOPPED = "stopped"  # it ended with its site or experiment
+
+    @property
+    def is_through(self) -> bool:
+        """Whether successors may go on."""
+        return self in (StepStatus.PASSED, StepStatus.SKIPPED)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether someone or something is working on it."""
+        return self in (StepStatus.WORKING, StepStatus.OPEN, StepStatus.INCIDENT)
+
+
+class ExperimentState(StrEnum):
+    """Where an experiment stands as a whole."""
+
+    RUNNING = "running"
+    ON_HOLD = "on_hold"
+    STOPPED = "stopped"
+    CLOSED = "closed"
+
+    @property
+    def has_ended(self) -> bool:
+        return self in (ExperimentState.STOPPED, ExperimentState.CLOSED)
+
+
+class SiteState(StrEnum):
+    """Where a site's part stands."""
+
+    ACTIVE = "active"
+    ON_HOLD = "on_hold"
+    STOPPED = "stopped"
+
+
+class StepKey(NamedTuple):
+    """A step of an experiment; `site` is "" for an experiment step."""
+
+    step: str
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One signature: who, in which role, when, the meaning as shown, and the SHA-256 of the answers signed."""
+
+    by: str
+    role: str
+    at: datetime
+    meaning: str
+    answers_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """A step in its current round. `since` says from when it waits for what it waits for now."""
+
+    key: StepKey
+    round: int = 1
+    status: StepStatus = StepStatus.WAITING
+    opened_at: datetime | None = None
+    since: datetime | None = None
+    due_at: datetime | None = None
+    overdue: bool = False
+    actions_done: int = 0
+    results: tuple[Mapping[str, Any], ...] = ()
+    answers: Mapping[str, Any] | None = None
+    completed_by: str = ""
+    completed_at: datetime | None = None
+    signatures: tuple[Signed, ...] = ()
+    why: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SiteInfo:
+    """A site as the experiment knows it. `held_at` is set while it is on hold."""
+
+    code: str
+    name: str
+    kind: str
+    place: Place
+    state: SiteState = SiteState.ACTIVE
+    held_at: datetime | None = None
+    suspensions: tuple[Suspension, ...] = ()
+
+
+@dataclass(slots=True)
+class State:
+    """An experiment's state, whole or a slice. Treat it as a value: `applied` gives the next one.
+
+    `through` counts, for each site step, the active sites where it is passed or skipped; `active` and `stopped` count sites.
+    """
+
+    status: ExperimentState = ExperimentState.RUNNING
+    launch: Mapping[str, Any] = field(default_factory=dict)
+    place: Place = field(default_factory=Place)
+    sites: dict[str, SiteInfo] = field(default_factory=dict)
+    steps: dict[StepKey, StepState] = field(default_factory=dict)
+    through: dict[str, int] = field(default_factory=dict)
+    active: int = 0
+    stopped: int = 0
+    held_at: datetime | None = None
+    suspensions: tuple[Suspension, ...] = ()
+    whole: bool = True
+
+    def copy(self) -> State:
+        return replace(self, sites=dict(self.sites), steps=dict(self.steps), through=dict(self.through))
+
+    def step(self, key: StepKey) -> StepState:
+        """The step's state, `waiting` in round 1 when nothing has happened to it yet."""
+        return self.steps.get(key) or StepState(key)
+
+
+class SliceTooSmall(Exception):
+    """A decision needs steps or sites that this slice does not hold; decide again on the whole state."""
