@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 class InsituError(Exception):
@@ -29,6 +29,7 @@ class Problem:
     """One thing wrong in a document: where, a stable code, and a sentence.
 
     `line` counts from 1; 0 means the whole file. `path` points into the document (`steps.ethics.gate.pass`).
+    A warning is worth reading, and stops nothing.
     """
 
     line: int
@@ -36,10 +37,12 @@ class Problem:
     message: str
     path: str = ""
     file: str = ""
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.file else f"line {self.line}"
-        return f"{where}: {self.message} [{self.code}]"
+        warning = "warning: " if self.level == "warning" else ""
+        return f"{where}: {warning}{self.message} [{self.code}]"
 
 
 class InvalidProtocol(InvalidInput):

@@ -1,0 +1,163 @@
+"""Conditions: CEL sources compiled once and evaluated against values, naming what is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Protocol
+
+MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "filter", "map"})
+CONSTANTS = {"true": True, "false": False}
+
+_KEYWORDS = frozenset({"true", "false", "null", "in"})
+_STRING = r"""[rRbB]?(?:'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")"""
+_NAME = r"[A-Za-z_]\w*"
+_TOKEN = re.compile(
+    rf"""(?P<skipped>{_STRING}|//[^\n]*|(?:0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+)[uU]?)
+       |(?P<path>(?:\.\s*)?{_NAME}(?:\s*\.\s*{_NAME}|\s*\[\s*(?:\d+|'[^'\\\]]*'|"[^"\\\]]*")\s*\])*)(?P<call>\s*\((?:\s*(?P<bound>{_NAME})\s*,)?)?""",
+    re.VERBOSE | re.DOTALL,
+)
+_PART = re.compile(r"\[\s*['\"]?(.*?)['\"]?\s*\]|(\w+)")
+_SYNTAX_ERROR = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*?)(?: expecting .*)?$", re.MULTILINE)
+
+
+class InvalidCondition(ValueError):
+    """A source that is not CEL; the message quotes it and says where it breaks."""
+
+
+class _Program(Protocol):
+    def execute(self, context: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a condition holds. When it could not be evaluated it does not hold, and says why.
+
+    `missing` names the values that are null or absent (`answers.included`; a list's items by position: `sites_of.stay.0.round`).
+    `error` is set when nothing is missing and it failed all the same, as a division by zero does.
+    """
+
+    holds: bool
+    missing: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCondition:
+    """A condition ready to evaluate, with the names it reads.
+
+    `names` are the top-level ones (`answers`, `steps`), `references` the dotted paths, `*` standing for each item of a list.
+    """
+
+    source: str
+    names: frozenset[str] = frozenset()
+    references: tuple[str, ...] = ()
+    _program: _Program | None = field(default=None, repr=False, compare=False)
+
+    def evaluate(self, context: Mapping[str, Any]) -> Verdict:
+        """Say whether it holds on these values, which `cel_value` has made ready; never raises."""
+        if self._program is None:
+            return Verdict(CONSTANTS[self.source])
+        try:
+            result = self._program.execute({name: context[name] for name in self.names if name in context})
+        except Exception as error:  # noqa: BLE001 - the evaluator raises a dozen kinds; a condition that fails never holds
+            return self._failed(context, str(error).partition("\n")[0])
+        if isinstance(result, bool):
+            return Verdict(result)
+        return self._failed(context, f"it gives {result!r}, not true or false")
+
+    def _failed(self, context: Mapping[str, Any], reason: str) -> Verdict:
+        missing = tuple(dict.fromkeys(name for reference in self.references for name in _missing(context, reference.split("."))))
+        return Verdict(False, missing, "" if missing else reason)
+
+
+@lru_cache(maxsize=4096)
+def compile_condition(source: str) -> CompiledCondition:
+    """The condition of a CEL source; the same source gives the same object. `true` and `false` cost nothing.
+
+    Raises InvalidCondition, with the place, when the source is not CEL.
+    """
+    source = source.strip()
+    if source in CONSTANTS:
+        return CompiledCondition(source)
+    # Imported at the first condition: the package pulls in a command line and takes half a second.
+    import cel
+
+    try:
+        program = cel.compile(source)
+    except ValueError as error:
+        quoted = source if len(source) <= 80 else f"{source[:79]}…"
+        raise InvalidCondition(f"`{quoted}` is not a condition: {_place(str(error))}.") from None
+    references = tuple(dict.fromkeys(_references(source)))
+    return CompiledCondition(source, frozenset(path.partition(".")[0] for path in references), references, program)
+
+
+def cel_value(value: Any) -> Any:
+    """The value as CEL takes it: a date becomes midnight UTC of that day, a naive time is read as UTC, a decimal a double.
+
+    ISO strings stay strings: only the form knows whether one is a date.
+    """
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min, UTC)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {str(key): cel_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [cel_value(item) for item in value]
+    return value
+
+
+def _references(source: str) -> Iterator[str]:
+    bound: dict[str, str] = {}
+    for token in _TOKEN.finditer(source):
+        parts = [indexed or name for indexed, name in _PART.findall(token["path"] or "")]
+        called = parts.pop() if token["call"] is not None else ""
+        # What follows a bracket (`[1, 2].all(x, …)`) has no static path, nor has the variable bound over it.
+        rooted = bool(parts) and not token["path"].startswith(".") and parts[0] not in _KEYWORDS and bound.get(parts[0]) != ""
+        path = ".".join([bound.get(parts[0], parts[0]), *parts[1:]]) if rooted else ""
+        if called in MACROS and token["bound"]:
+            bound[token["bound"]] = path and f"{path}.*"
+        if path and not path.endswith("*"):
+            yield path
+
+
+def _missing(value: Any, parts: list[str], walked: tuple[str, ...] = ()) -> Iterator[str]:
+    if value is None:
+        yield ".".join([*walked, *parts])
+    elif parts and parts[0] == "*":
+        items = value if isinstance(value, (list, tuple)) else ()
+        for position, item in enumerate(items):
+            yield from _missing(item, parts[1:], (*walked, str(position)))
+    elif parts and isinstance(value, (list, tuple)):
+        position = int(parts[0]) if parts[0].isdigit() else len(value)
+        item = value[position] if position < len(value) else None
+        yield from _missing(item, parts[1:], (*walked, parts[0]))
+    elif parts:
+        item = value.get(parts[0]) if isinstance(value, Mapping) else None
+        yield from _missing(item, parts[1:], (*walked, parts[0]))
+
+
+def _place(message: str) -> str:
+    found = _SYNTAX_ERROR.search(message)
+    if "Recursion limit" in message:
+        return "it is nested too deeply"
+    if found is None:
+        return message.partition("\n")[0]
+    what = (
+        found[3]
+        .replace("mismatched input", "unexpected")
+        .replace("unexpected '<EOF>'", "something is missing")
+        .replace("'<EOF>'", "the end")
+    )
+    line = f"line {found[1]}, " if found[1] != "1" else ""
+    return f"{what} at {line}character {found[2]}"
