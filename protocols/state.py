@@ -79,7 +79,11 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """A step in its current round. `since` says from when it waits for what it waits for now."""
+    """A step in its current round.
+
+    `since` says from when it waits for what it waits for now; `leads_to` where the present answers lead (`pass`, `return`, `stop`,
+    or "" when the gate stays closed on them).
+    """
 
     key: StepKey
     round: int = 1
@@ -90,6 +94,7 @@ class StepState:
     overdue: bool = False
     actions_done: int = 0
     results: tuple[Mapping[str, Any], ...] = ()
+    leads_to: str = ""
     answers: Mapping[str, Any] | None = None
     completed_by: str = ""
     completed_at: datetime | None = None
@@ -115,7 +120,9 @@ class SiteInfo:
 class State:
     """An experiment's state, whole or a slice. Treat it as a value: `applied` gives the next one.
 
-    `through` counts, for each site step, the active sites where it is passed or skipped; `active` and `stopped` count sites.
+    `through` counts, for each site step, the active sites where it is passed or skipped; `active` and `stopped` count sites;
+    `pending` counts the step instances not yet through: at zero the experiment closes. A slice knows the steps named in
+    `known_steps` (None: all) at the sites it holds.
     """
 
     status: ExperimentState = ExperimentState.RUNNING
@@ -124,18 +131,52 @@ class State:
     sites: dict[str, SiteInfo] = field(default_factory=dict)
     steps: dict[StepKey, StepState] = field(default_factory=dict)
     through: dict[str, int] = field(default_factory=dict)
+    pending: int = 0
     active: int = 0
     stopped: int = 0
     held_at: datetime | None = None
     suspensions: tuple[Suspension, ...] = ()
-    whole: bool = True
+    known_steps: frozenset[str] | None = None
+    all_sites: bool = True
 
     def copy(self) -> State:
         return replace(self, sites=dict(self.sites), steps=dict(self.steps), through=dict(self.through))
 
     def step(self, key: StepKey) -> StepState:
-        """The step's state, `waiting` in round 1 when nothing has happened to it yet."""
-        return self.steps.get(key) or StepState(key)
+        """The step's state, `waiting` in round 1 when nothing has happened to it yet.
+
+        Raises SliceTooSmall when this slice does not hold it.
+        """
+        if found := self.steps.get(key):
+            return found
+        if self.known_steps is not None and key.step not in self.known_steps:
+            raise SliceTooSmall(key.step)
+        if key.site and key.site not in self.sites:
+            raise SliceTooSmall(key.site)
+        return StepState(key)
+
+    def every_site(self) -> dict[str, SiteInfo]:
+        """All sites of the experiment. Raises SliceTooSmall when this slice holds only some."""
+        if not self.all_sites:
+            raise SliceTooSmall("sites")
+        return self.sites
+
+    def active_sites(self) -> list[str]:
+        """The codes of the sites that still take part, on hold or not."""
+        return [site.code for site in self.every_site().values() if site.state is not SiteState.STOPPED]
+
+    def through_count(self, step: str) -> int:
+        """At how many active sites a site step is through."""
+        if step not in self.through and self.known_steps is not None and step not in self.known_steps:
+            raise SliceTooSmall(step)
+        return self.through.get(step, 0)
+
+    def site_is_stopped(self, site: str) -> bool:
+        return bool(site) and self.sites[site].state is SiteState.STOPPED
+
+    def is_held(self, site: str) -> bool:
+        """Whether clocks stand still for a step at this site ("" for the experiment's own)."""
+        return self.status is ExperimentState.ON_HOLD or (bool(site) and self.sites[site].state is SiteState.ON_HOLD)
 
 
 class SliceTooSmall(Exception):

@@ -1,0 +1,100 @@
+"""Commands: what people, the machine and timers ask for, in the imperative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from protocols.state import StepKey
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start: `sites` as `{code, name, kind, territory, timezone}`; the first one's place is the experiment's own."""
+
+    by: str
+    sites: tuple[Mapping[str, str], ...]
+    launch: Mapping[str, Any]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Answer a checkpoint. `change` replaces answers that already await signatures, and voids these."""
+
+    key: StepKey
+    round: int
+    answers: Mapping[str, Any]
+    by: str
+    change: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Put the next signature; `meaning` is the text as shown to the signer."""
+
+    key: StepKey
+    round: int
+    by: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAction:
+    """A run action has ended: with a result, or for good with an error."""
+
+    key: StepKey
+    round: int
+    index: int
+    result: Mapping[str, Any] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAction:
+    """A person asks for a failed action again."""
+
+    key: StepKey
+    round: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Stop the clocks of the experiment, or of one site."""
+
+    by: str
+    reason: str
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the clocks run again."""
+
+    by: str
+    reason: str
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the experiment, or one site's part in it, early and for good."""
+
+    by: str
+    reason: str
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """A timer has fired: `kind` is reminder, overdue, escalation or reconsider; `occasion` counts within the kind."""
+
+    key: StepKey
+    round: int
+    kind: str
+    occasion: int = 0
+
+
+Command = Launch | Complete | Sign | RecordAction | RetryAction | Hold | Release | Stop | Remember
