@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 
@@ -114,3 +116,18 @@ def details(error: InsituError) -> list[dict[str, Any]]:
     if isinstance(error, (InvalidProtocol, InvalidImport)):
         return [{"path": problem.path, "line": problem.line, "message": problem.message} for problem in error.problems]
     return []
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was most likely meant to be, or None when none comes near."""
+    spelled = {name.lower().replace("-", "_"): name for name in known}
+    found = get_close_matches(word.lower().replace("-", "_"), spelled, n=1, cutoff=0.6)
+    return spelled[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The sentence that helps after an unknown word: the nearest spelling, else what is known when that is short."""
+    names = sorted(known)
+    if (near := nearest(word, names)) is not None:
+        return f" Did you mean `{near}`?"
+    return f" Known here: {', '.join(names)}." if 0 < len(names) <= 16 else ""

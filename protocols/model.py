@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*([_-][a-z0-9]+)*$", max_length=64)]
 SemVer = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$")]
@@ -84,7 +84,7 @@ def _option(value: object) -> object:
 
 
 class FormField(Value):
-    """One field of a form. Bounds are numbers, or dates where `today` is allowed."""
+    """One field of a form. Bounds are numbers, or dates where `today` is allowed; without a label its id is shown."""
 
     id: Slug
     type: FieldType
@@ -100,6 +100,13 @@ class FormField(Value):
     columns: tuple[FormField, ...] = ()
     role: Slug | None = None
     show_if: Condition | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_is_id_by_default(cls, value: object) -> object:
+        if isinstance(value, dict) and "label" not in value:
+            return {**value, "label": str(value.get("id", ""))}
+        return value
 
     @property
     def option_values(self) -> tuple[str, ...]:
