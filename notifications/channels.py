@@ -1,0 +1,179 @@
+"""The ways to a person, all through Apprise: their own channels in order, then their email.
+
+Apprise answers True or False and keeps the cause to itself, but it logs each failure while it still handles the exception: an ear
+on its logger hears the exception itself, or the HTTP status in the line. That is how a failure is known to be permanent (an
+address or channel that will never work: SMTP 5xx for the recipient or the content, HTTP 4xx) or passing (all the rest, our own
+mail server's login included: what we can repair must not cost anyone a message).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import smtplib
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from apprise import Apprise, AppriseAsset, NotifyFormat
+from apprise.plugins.email.base import NotifyEmail
+
+from notifications.render import Message, one_line
+from protocols.errors import DeliveryFailed
+
+TIMEOUT_SECONDS = 10.0
+EMAIL = "email"
+# HTTP statuses that ask to come back later; other 4xx say that this channel will never accept the message.
+COME_BACK_LATER = frozenset({408, 425, 429})
+# Checked here and handed over as it is: Apprise's own reading takes o'brien@example.org for brien@example.org (measured, 1.13).
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+
+
+class Recipient(Protocol):
+    """Whoever can be told: a row of `person` will do."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def channels(self) -> list[str]: ...
+
+
+def send(message: Message, person: Recipient, mail_url: str) -> str:
+    """Send by the first of the person's ways that works; which one it was: `email`, or a channel's scheme such as `ntfys`.
+
+    `mail_url` is an Apprise `mailto://host:port?from=…` or `mailtos://user:password@host?…` without recipient.
+    Blocks until the servers answer, at most about 10 seconds for each exchange with them.
+    Only the scheme of a channel is ever told: an address can hold a secret anywhere (Apprise's private form still shows
+    webhook paths and headers).
+    Raises DeliveryFailed when no way worked, permanent when none will work later either.
+    """
+    failures: list[DeliveryFailed] = []
+    for address in person.channels:
+        try:
+            return _send_to_channel(message, address)
+        except DeliveryFailed as failure:
+            failures.append(failure)
+    try:
+        return _send_mail(message, person, mail_url)
+    except DeliveryFailed as failure:
+        failures.append(failure)
+    raise DeliveryFailed("; ".join(map(str, failures)), permanent=all(failure.permanent for failure in failures))
+
+
+def _send_to_channel(message: Message, address: str) -> str:
+    found = re.match(r"([a-z][a-z0-9]{0,30})://", address, re.IGNORECASE)
+    scheme = found[1].lower() if found else "channel"
+    plugin = _plugin(address)
+    if plugin is None:
+        raise DeliveryFailed(f"{scheme}: Apprise cannot read this channel's address; correct it", permanent=True)
+    _notify(plugin, message, scheme)
+    return scheme
+
+
+def _send_mail(message: Message, person: Recipient, mail_url: str) -> str:
+    if not ADDRESS.fullmatch(person.email):
+        raise DeliveryFailed(f"{EMAIL}: {one_line(person.email)!r} is not a mail address; correct it", permanent=True)
+    if not mail_url:
+        raise DeliveryFailed(f"{EMAIL}: no mail server is set; set INSITU_MAIL_URL", permanent=False)
+    plugin = _plugin(mail_url)
+    if plugin is None:
+        raise DeliveryFailed(f"{EMAIL}: Apprise cannot read INSITU_MAIL_URL; write it mailto://HOST:PORT?from=ADDRESS", permanent=False)
+    plugin.targets = [(one_line(person.name) or False, person.email)]
+    _notify(plugin, message, EMAIL)
+    return EMAIL
+
+
+def _plugin(address: str) -> Any:
+    """The Apprise object for an address, or None. A new one each time: a used one waits 5 seconds between messages."""
+    with _listening():
+        plugin = Apprise.instantiate(address, asset=AppriseAsset(app_id="insitu", app_desc="insitu"))
+    if plugin is not None:
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = TIMEOUT_SECONDS
+    return plugin
+
+
+def _notify(plugin: Any, message: Message, way: str) -> None:
+    """Mail gets the HTML, from which Apprise makes the text part; every other channel gets the text."""
+    is_mail = isinstance(plugin, NotifyEmail)
+    body, body_format = (message.html, NotifyFormat.HTML) if is_mail else (message.text, NotifyFormat.TEXT)
+    apprise = Apprise()
+    apprise.add(plugin)
+    with _listening() as heard:
+        if apprise.notify(title=message.subject, body=body, body_format=body_format):
+            return
+    cause, permanent = heard[-1] if heard else ("not sent, and Apprise gives no reason", False)
+    raise DeliveryFailed(f"{way}: {cause}", permanent=permanent)
+
+
+# What a failure was, in words fit for a log, and whether it is permanent.
+Cause = tuple[str, bool]
+
+
+class _Ear(logging.Handler):
+    """Hears why Apprise failed, thread by thread; nothing Apprise logs goes further, as it may name addresses and tokens."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        causes: list[Cause] | None = getattr(self.heard, "causes", None)
+        cause = _cause_of(sys.exc_info()[1]) or _cause_in(record.getMessage())
+        if causes is not None and cause is not None:
+            causes.append(cause)
+
+
+_ear = _Ear()
+_apprise_log = logging.getLogger("apprise")
+_apprise_log.addHandler(_ear)
+_apprise_log.setLevel(logging.WARNING)
+_apprise_log.propagate = False
+
+
+@contextmanager
+def _listening() -> Iterator[list[Cause]]:
+    causes: list[Cause] = []
+    _ear.heard.causes = causes
+    try:
+        yield causes
+    finally:
+        _ear.heard.causes = None
+
+
+def _cause_of(error: BaseException | None) -> Cause | None:
+    """The cause, from the exception under way. Only mail servers' own words are kept: others may quote an address with its secret."""
+    match error:
+        case None:
+            return None
+        case smtplib.SMTPRecipientsRefused():
+            answers = list(error.recipients.values())
+            said = "; ".join(f"{code} {_decoded(words)}" for code, words in answers)
+            return f"the mail server refuses this address: {one_line(said)}", all(_is_final(code) for code, _ in answers)
+        case smtplib.SMTPDataError():
+            said = f"{error.smtp_code} {_decoded(error.smtp_error)}"
+            return f"the mail server refuses this message: {one_line(said)}", _is_final(error.smtp_code)
+        case smtplib.SMTPResponseException():
+            said = f"{error.smtp_code} {_decoded(error.smtp_error)}"
+            return f"the mail server refuses us ({type(error).__name__}): {one_line(said)}", False
+        case OSError():
+            return one_line(error.strerror or type(error).__name__), False
+        case _:
+            return type(error).__name__, False
+
+
+def _cause_in(line: str) -> Cause | None:
+    """The cause, from the HTTP status in Apprise's line (`…, error=404.`)."""
+    found = re.search(r"error=(\d{3})\b", line)
+    return found and (f"HTTP status {found[1]}", found[1][0] == "4" and int(found[1]) not in COME_BACK_LATER)
+
+
+def _is_final(smtp_code: int) -> bool:
+    return 500 <= smtp_code < 600
+
+
+def _decoded(words: bytes | str) -> str:
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else words
