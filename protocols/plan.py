@@ -57,7 +57,9 @@ class PlannedStep:
 
 
 class Plan:
-    """A protocol with its graph. Build one per protocol hash and keep it: compiling costs milliseconds, deciding microseconds."""
+    """A protocol with its graph; `joined` are the site steps that an experiment step waits for over the sites.
+
+    Build one per protocol hash and keep it: compiling costs milliseconds, deciding microseconds."""
 
     def __init__(self, protocol: Protocol, content_hash: str) -> None:
         self.protocol = protocol
@@ -71,6 +73,12 @@ class Plan:
                 self.successors[after.step].append(planned.step.id)
             for watched in planned.watches:
                 self.watchers[watched].append(planned.step.id)
+        self.joined: frozenset[str] = frozenset(
+            after.step
+            for planned in self.steps.values()
+            for after in planned.step.after
+            if not planned.is_site_step and self.steps[after.step].is_site_step
+        )
         self._descendants: dict[str, frozenset[str]] = {}
         self._neighbourhoods: dict[str, frozenset[str]] = {}
         self.launch_converters = converters(protocol.launch)

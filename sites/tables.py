@@ -89,14 +89,12 @@ class Experiment(SQLModel, table=True):
 
     __tablename__ = "experiment"
     __table_args__ = (
-        Index(
-            "experiment_unprojected", "id", sqlite_where=text("projected_seq < seq"), postgresql_where=text("projected_seq < seq")
-        ),
+        Index("experiment_unprojected", "id", sqlite_where=text("projected_seq < seq"), postgresql_where=text("projected_seq < seq")),
     )
     id: int | None = Field(default=None, primary_key=True)
     code: str = Field(unique=True, max_length=64)
     protocol: str = Field(foreign_key="protocol.hash", max_length=64)
-    protocol_id: str
+    protocol_id: str = Field(index=True)
     version: str
     title: str
     state: str
@@ -105,6 +103,7 @@ class Experiment(SQLModel, table=True):
     timezone: str
     active: int
     stopped: int = 0
+    pending: int
     held_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     suspensions: list[list[str]] = Field(default_factory=list, sa_column=document())
     launched_by: str
@@ -161,6 +160,7 @@ class Step(SQLModel, table=True):
     awaits_role: str = ""
     actions_done: int = 0
     results: list[dict[str, Any]] = Field(default_factory=list, sa_column=document())
+    leads_to: str = ""
     answers: dict[str, Any] | None = Field(default=None, sa_column=document(nullable=True))
     completed_by: str = ""
     completed_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
@@ -240,9 +240,7 @@ class Notice(SQLModel, table=True):
     """The outbox: one message owed to the holders of `roles` (at `site`) or to `persons`, once for its `key`."""
 
     __tablename__ = "notice"
-    __table_args__ = (
-        Index("notice_owed", "next_at", sqlite_where=text("state = 'owed'"), postgresql_where=text("state = 'owed'")),
-    )
+    __table_args__ = (Index("notice_owed", "next_at", sqlite_where=text("state = 'owed'"), postgresql_where=text("state = 'owed'")),)
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)
     kind: str

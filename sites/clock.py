@@ -1,0 +1,41 @@
+"""Time as an object, so that a demonstration or a test can live a year in a minute, and say so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Gives the present, aware UTC. `is_real` is False when the time shown is not the time it is."""
+
+    is_real: bool
+
+    def now(self) -> datetime: ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    is_real = True
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class SetClock:
+    """A clock that stands where it is set."""
+
+    is_real = False
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start.astimezone(UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        self._now += by
+
+    def set(self, to: datetime) -> None:
+        self._now = to.astimezone(UTC)

@@ -1,0 +1,149 @@
+"""The database: SQLite by default, PostgreSQL for a hospital; one write, one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlmodel import SQLModel
+
+from protocols.errors import DatabaseUnavailable, InvalidInput
+
+LOCK_TIMEOUT_S = 30
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table of a model, for statements that need no objects."""
+    found: Table = model.__table__  # type: ignore[attr-defined]
+    return found
+
+
+class Database:
+    """A database by its address, such as `sqlite:///insitu.db` or `postgresql+psycopg://user@host/insitu`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self.dialect = make_url(url).get_backend_name()
+        except Exception as error:
+            raise InvalidInput(
+                f"INSITU_DATABASE_URL {url!r} is not a database address; use sqlite:///FILE or postgresql+psycopg://…"
+            ) from error
+        if self.dialect not in ("sqlite", "postgresql"):
+            raise InvalidInput(f"insitu keeps its state in SQLite or PostgreSQL, not in {self.dialect!r}.")
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.dialect == "sqlite"
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, None for a server."""
+        name = make_url(self.url).database
+        return Path(name) if self.is_sqlite and name else None
+
+    @cached_property
+    def engine(self) -> Engine:
+        if self.file:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        if not self.is_sqlite:
+            return create_engine(make_url(self.url).set(drivername="postgresql+psycopg"), pool_size=10, json_serializer=_compact_json)
+        engine = create_engine(
+            self.url, connect_args={"timeout": LOCK_TIMEOUT_S, "check_same_thread": False}, pool_size=10, max_overflow=20
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def migrate(self) -> None:
+        """Bring the tables to the present version; nothing happens when they are."""
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", "sites:migrations")
+        with self._explained(), self.engine.connect().execution_options(write=True) as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with; what it sees is one moment's state."""
+        with self._explained(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A connection inside one transaction, committed at the end, rolled back on any error.
+
+        On SQLite it holds the write lock from the start, so what it read cannot change before it writes.
+        Raises DatabaseUnavailable when the disk is full, the file read-only or locked, or the server away: nothing is written then.
+        """
+        with self._explained(), self.engine.connect() as connection:
+            connection = connection.execution_options(write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise DatabaseUnavailable(_explanation(self, error)) from error
+        except DBAPIError as error:
+            if error.connection_invalidated or "read-only" in str(error.orig):
+                raise DatabaseUnavailable(_explanation(self, error)) from error
+            raise
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+
+def _compact_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling starts them late and as readers; `_begin_sqlite` starts them as asked.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={LOCK_TIMEOUT_S * 1000}", "cache_size=-16000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+
+
+def _explanation(database: Database, error: Exception) -> str:
+    cause = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+    where = f"The database {database.file}" if database.file else "The database server"
+    known = {
+        "database or disk is full": f"{where} cannot grow: the disk is full. Free some space and try again.",
+        "readonly": f"{where} is read-only. Make the file and its folder writable and try again.",
+        "read-only": f"{where} is read-only. Make it writable and try again.",
+        "locked": f"{where} stayed locked for {LOCK_TIMEOUT_S} s by another program. Try again; if it lasts, find what holds it.",
+        "no such table": f"{where} has no tables yet. Run `insitu up`, or any command that writes, once.",
+        "unable to open": f"{where} cannot be opened. Check that its folder exists and is yours to write.",
+    }
+    said = next((sentence for sign, sentence in known.items() if sign in cause), f"{where} cannot be used: {cause}.")
+    return f"{said} Nothing was written."
+
+
+def is_alive(database: Database) -> bool:
+    """Whether the database answers."""
+    try:
+        with database.read() as connection:
+            connection.execute(text("SELECT 1"))
+    except DatabaseUnavailable:
+        return False
+    return True

@@ -1,0 +1,10 @@
+"""Alembic's door: runs the migrations on the connection that `Database.migrate` gives."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+import sites.tables  # noqa: F401 - the tables register themselves
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=SQLModel.metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

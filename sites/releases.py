@@ -1,0 +1,83 @@
+"""Released protocols: kept whole under the hash of their canonical form, never changed."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from protocols.errors import Refused, UnknownThing
+from protocols.model import Protocol, canonical, content_hash
+from protocols.plan import Plan
+from sites.clock import Clock
+from sites.database import Database, table
+from sites.tables import Release
+
+_RELEASE = table(Release)
+_plans: dict[str, Plan] = {}
+
+
+def plan_of(connection: Connection, protocol_hash: str) -> Plan:
+    """The compiled protocol of a hash, made once per process. What a hash names never changes, so it never grows stale."""
+    if protocol_hash not in _plans:
+        content = connection.execute(select(_RELEASE.c.content).where(_RELEASE.c.hash == protocol_hash)).scalar_one()
+        _plans[protocol_hash] = Plan(Protocol.model_validate_json(content), protocol_hash)
+    return _plans[protocol_hash]
+
+
+def add(database: Database, text: str, clock: Clock, file: str = "") -> dict[str, Any]:
+    """Release a protocol: `{"id", "version", "hash"}`. The same content again changes nothing.
+
+    Raises InvalidProtocol with every problem and its line; Refused when this version was released with other content.
+    """
+    from protocols.lint import load  # costs a parser; only those who release pay for it
+
+    protocol = load(text, file)
+    release = {"id": protocol.id, "version": protocol.version, "hash": content_hash(protocol)}
+    with database.write() as connection:
+        known = connection.execute(_named(protocol.id, protocol.version)).mappings().first()
+        if known and known["hash"] != release["hash"]:
+            raise Refused(
+                f"Protocol {protocol.id} {protocol.version} was released with other content; a release never changes. Raise its version."
+            )
+        if not known:
+            row = release | {"content": canonical(protocol), "source": text, "added_at": clock.now()}
+            connection.execute(insert(_RELEASE), row)
+    return release
+
+
+def add_library(database: Database, clock: Clock) -> list[dict[str, Any]]:
+    """Release every protocol of the library that comes with insitu; those already there are left as they are."""
+    folder = files("protocols") / "library"
+    sources = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    return [add(database, entry.read_text("utf-8"), clock, entry.name) for entry in sources]
+
+
+def find_release(connection: Connection, protocol: str, version: str | None = None) -> dict[str, Any]:
+    """A release by id, the latest when no version is given. Raises UnknownThing."""
+    rows = [dict(row) for row in connection.execute(select(_RELEASE).where(_RELEASE.c.id == protocol)).mappings()]
+    chosen = [row for row in rows if version in (None, row["version"])]
+    if not chosen:
+        known = sorted(set(connection.execute(select(_RELEASE.c.id)).scalars())) if not rows else [row["version"] for row in rows]
+        what = f"protocol {protocol!r}" if not rows else f"version {version} of protocol {protocol!r}"
+        raise UnknownThing(f"There is no {what}; known: {', '.join(known) or 'none'}. Add one with `insitu protocol add FILE`.")
+    return max(chosen, key=lambda row: _precedence(row["version"]))
+
+
+def releases(database: Database) -> list[dict[str, Any]]:
+    """Every release, by id then version."""
+    with database.read() as connection:
+        rows = [dict(row) for row in connection.execute(select(_RELEASE)).mappings()]
+    return sorted(rows, key=lambda row: (row["id"], _precedence(row["version"])))
+
+
+def _named(protocol: str, version: str) -> Any:
+    return select(_RELEASE.c.hash).where(_RELEASE.c.id == protocol, _RELEASE.c.version == version)
+
+
+def _precedence(version: str) -> tuple[tuple[int, ...], bool, list[tuple[bool, int, str]]]:
+    """SemVer 2.0.0 §11: numbers in order, a pre-release before its release, its numeric parts before its words."""
+    core, _, pre = version.partition("-")
+    parts = [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in pre.split(".")] if pre else []
+    return tuple(int(number) for number in core.split(".")), not pre, parts

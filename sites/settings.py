@@ -1,0 +1,37 @@
+"""Where this installation keeps things and how it reaches others: from the environment, with defaults for one machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`database_url` is a SQLAlchemy address; `mail_url` an Apprise `mailto://` or `mailtos://` address without recipient, or ""."""
+
+    data: Path
+    database_url: str
+    public_url: str = "http://127.0.0.1:8080"
+    prefect_api_url: str = ""
+    prefect_ui_url: str = ""
+    mail_url: str = ""
+    locale: str = "fr"
+
+    @classmethod
+    def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+        """The settings in force: `data` (else INSITU_HOME, else `~/.local/share/insitu`) and the INSITU_… variables."""
+        given = os.environ if environment is None else environment
+        home = (data or Path(given.get("INSITU_HOME") or Path.home() / ".local" / "share" / "insitu")).expanduser().resolve()
+        api = given.get("PREFECT_API_URL", "")
+        return cls(
+            data=home,
+            database_url=given.get("INSITU_DATABASE_URL") or f"sqlite:///{home / 'insitu.db'}",
+            public_url=given.get("INSITU_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/"),
+            prefect_api_url=api,
+            prefect_ui_url=given.get("INSITU_PREFECT_UI_URL") or api.removesuffix("/api"),
+            mail_url=given.get("INSITU_MAIL_URL", ""),
+            locale=given.get("INSITU_LOCALE", "fr"),
+        )
