@@ -1,0 +1,363 @@
+"""Reads: what is open, due, late or blocked, and why each closed gate is closed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, or_, select
+
+from protocols import clocks
+from protocols.clocks import Place
+from protocols.context import shown_status
+from protocols.engine import next_signature
+from protocols.errors import UnknownThing
+from protocols.model import FormField, Phase, Protocol, in_locale
+from protocols.needs import needs
+from protocols.plan import Plan
+from protocols.state import ExperimentState, SiteState, State, StepKey, StepState, StepStatus
+from sites import policy
+from sites.checkpoints import CheckpointId
+from sites.database import Database, table
+from sites.journal import facts_of
+from sites.releases import plan_of
+from sites.snapshot import Loaded, find, load
+from sites.tables import Assignment, Draft, Experiment, ExperimentSite, Incident, PastRound, Person, Step
+
+_EXPERIMENT, _SITE, _STEP, _ASSIGNMENT = table(Experiment), table(ExperimentSite), table(Step), table(Assignment)
+_INCIDENT, _PAST, _DRAFT, _PERSON = table(Incident), table(PastRound), table(Draft), table(Person)
+
+PHASES = list(Phase)
+
+
+def status(database: Database, code: str, now: datetime, locale: str = "fr") -> dict[str, Any]:
+    """An experiment's gate board, gates in the protocol's order, each closed one with all it waits for."""
+    with database.read() as connection:
+        loaded = load(connection, find(connection, code))
+        incidents = _incidents(connection, loaded.id)
+    plan, state = loaded.plan, loaded.state
+    gates = [_gate(plan, state, key, now, locale) for key in _keys(plan, state)]
+    return _head(loaded.row) | {
+        "phase": _phase(plan, state),
+        "sites": [{"code": site.code, "name": site.name, "state": site.state.value} for site in state.sites.values()],
+        "gates": gates,
+        "incidents": incidents,
+    }
+
+
+def _head(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "code": row["code"],
+        "title": row["title"],
+        "protocol": row["protocol_id"],
+        "version": row["version"],
+        "hash": row["protocol"],
+        "state": row["state"],
+        "launched_by": row["launched_by"],
+        "launched_at": iso(row["launched_at"]),
+    }
+
+
+def _keys(plan: Plan, state: State) -> list[StepKey]:
+    return [
+        key
+        for name in plan.order
+        for key in ([StepKey(name, site) for site in state.sites] if plan.is_site_step(name) else [StepKey(name)])
+    ]
+
+
+def _gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str) -> dict[str, Any]:
+    step, planned = state.step(key), plan.steps[key.step].step
+    waits = [] if state.status.has_ended else needs(plan, state, key, now)
+    return {
+        "step": key.step,
+        "title": in_locale(planned.title, locale),
+        "phase": planned.phase.value,
+        "site": key.site or None,
+        "round": step.round,
+        "status": shown_status(state, step).value,
+        "opened_at": iso(step.opened_at),
+        "ended_at": iso(step.since) if step.status.is_through or step.status in (StepStatus.RETURNED, StepStatus.STOPPED) else None,
+        "due_at": iso(step.due_at),
+        "late": is_late(step, now),
+        "why": step.why,
+        "waiting_for": [{"what": need.what(locale), "role": need.role, "since": iso(need.since)} for need in waits],
+    }
+
+
+def is_late(step: StepState, now: datetime) -> bool:
+    """Whether a live step is past its deadline."""
+    return step.status.is_live and step.due_at is not None and step.due_at < now
+
+
+def _phase(plan: Plan, state: State) -> str:
+    """The earliest phase that still has a live step; the last phase once nothing is live."""
+    live = {plan.steps[key.step].step.phase for key, step in state.steps.items() if step.status.is_live}
+    return next((phase.value for phase in PHASES if phase in live), PHASES[-1].value if state.steps else PHASES[0].value)
+
+
+def _incidents(connection: Connection, experiment: int) -> list[dict[str, Any]]:
+    still_open = (
+        select(_INCIDENT).where(_INCIDENT.c.experiment_id == experiment, _INCIDENT.c.resolved_at.is_(None)).order_by(_INCIDENT.c.id)
+    )
+    names = ("key", "kind", "message", "step", "site")
+    return [{name: row[name] for name in names} | {"at": iso(row["at"])} for row in connection.execute(still_open).mappings()]
+
+
+def experiments(database: Database) -> list[dict[str, Any]]:
+    """Every experiment, oldest first, with its phase and how many steps are through."""
+    with database.read() as connection:
+        rows = [dict(row) for row in connection.execute(select(_EXPERIMENT).order_by(_EXPERIMENT.c.id)).mappings()]
+        live = _live_steps(connection)
+        return [_summary(connection, row, live.get(row["id"], [])) for row in rows]
+
+
+def _live_steps(connection: Connection) -> dict[int, list[Mapping[str, Any]]]:
+    wanted = select(_STEP.c.experiment_id, _STEP.c.step, _STEP.c.site, _STEP.c.due_at).where(
+        _STEP.c.status.in_(("open", "working", "incident"))
+    )
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for row in connection.execute(wanted).mappings():
+        found.setdefault(row["experiment_id"], []).append(dict(row))
+    return found
+
+
+def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[str, Any]]) -> dict[str, Any]:
+    plan = plan_of(connection, row["protocol"])
+    phases = {plan.steps[step["step"]].step.phase for step in live}
+    total = len(plan.experiment_steps) + len(plan.site_steps) * row["active"]
+    dues = [step["due_at"] for step in live if step["due_at"]]
+    return _head(row) | {
+        "phase": next((phase.value for phase in PHASES if phase in phases), PHASES[-1].value),
+        "active": row["active"],
+        "stopped": row["stopped"],
+        "open": len(live),
+        "progress": round(1 - row["pending"] / total, 3) if total else 1.0,
+        "next_due_at": iso(min(dues)) if dues else None,
+    }
+
+
+def inbox(database: Database, person: str, now: datetime, locale: str | None = None) -> list[dict[str, Any]]:
+    """The checkpoints a person may complete or sign now, the nearest deadline first. Raises UnknownThing for an unknown person.
+
+    A checkpoint of an experiment or site on hold is listed as `blocked`, with why.
+    """
+    with database.read() as connection:
+        known = connection.execute(select(_PERSON.c.locale).where(_PERSON.c.id == person)).first()
+        if known is None:
+            raise UnknownThing(f"There is no person {person!r}; `insitu person list` shows those there are.")
+        rows = [dict(row) for row in connection.execute(_mine(person)).mappings()]
+        items = [_item(connection, row, now, locale or known.locale) for row in rows if _assignment_holds(row, now)]
+    unique = {item["id"]: item for item in items}
+    return sorted(unique.values(), key=lambda item: (item["due_at"] is None, item["due_at"] or "", item["id"]))
+
+
+def _mine(person: str) -> Any:
+    at_site = _SITE.alias("at_site")
+    joined = (
+        _ASSIGNMENT.join(
+            _STEP, and_(_STEP.c.awaits_role == _ASSIGNMENT.c.role, or_(_ASSIGNMENT.c.site == "", _ASSIGNMENT.c.site == _STEP.c.site))
+        )
+        .join(_EXPERIMENT, _EXPERIMENT.c.id == _STEP.c.experiment_id)
+        .outerjoin(at_site, and_(at_site.c.experiment_id == _STEP.c.experiment_id, at_site.c.site == _STEP.c.site))
+    )
+    return (
+        select(
+            _STEP,
+            _EXPERIMENT.c.code,
+            _EXPERIMENT.c.title,
+            _EXPERIMENT.c.state,
+            _EXPERIMENT.c.protocol,
+            _EXPERIMENT.c.timezone.label("home_timezone"),
+            at_site.c.timezone.label("site_timezone"),
+            at_site.c.state.label("site_state"),
+            _ASSIGNMENT.c.from_date,
+            _ASSIGNMENT.c.until_date,
+        )
+        .select_from(joined)
+        .where(
+            _ASSIGNMENT.c.person == person,
+            _STEP.c.awaits_role != "",
+            _STEP.c.awaits.in_(("answers", "signature", "incident")),
+            or_(_ASSIGNMENT.c.experiment == "", _ASSIGNMENT.c.experiment == _EXPERIMENT.c.code),
+            _EXPERIMENT.c.state.in_((ExperimentState.RUNNING.value, ExperimentState.ON_HOLD.value)),
+        )
+    )
+
+
+def _assignment_holds(row: Mapping[str, Any], now: datetime) -> bool:
+    today = clocks.local_date(now, Place(timezone=row["site_timezone"] or row["home_timezone"]))
+    return (row["from_date"] is None or row["from_date"] <= today) and (row["until_date"] is None or row["until_date"] >= today)
+
+
+def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale: str) -> dict[str, Any]:
+    planned = plan_of(connection, row["protocol"]).steps[row["step"]].step
+    held = row["state"] == ExperimentState.ON_HOLD.value or row["site_state"] == SiteState.ON_HOLD.value
+    return {
+        "id": str(CheckpointId(row["code"], row["step"], row["site"], row["round"])),
+        "experiment": row["code"],
+        "experiment_title": row["title"],
+        "step": row["step"],
+        "title": in_locale(planned.title, locale),
+        "site": row["site"] or None,
+        "round": row["round"],
+        "role": row["awaits_role"],
+        "due_at": iso(row["due_at"]),
+        "late": row["due_at"] is not None and row["due_at"] < now,
+        "needs": row["awaits"],
+        "blocked": held,
+    }
+
+
+def checkpoint(database: Database, name: str, now: datetime, *, person: str | None = None, locale: str = "fr") -> dict[str, Any]:
+    """One checkpoint: its step, form, answers, signatures, earlier rounds, this person's draft, and why its gate is closed."""
+    wanted = CheckpointId.parse(name)
+    with database.read() as connection:
+        loaded = load(connection, find(connection, wanted.experiment))
+        if wanted.step not in loaded.plan.steps or (wanted.site and wanted.site not in loaded.state.sites):
+            raise UnknownThing(f"There is no checkpoint {name!r}; `insitu status {wanted.experiment}` shows its gates.")
+        past = _past_rounds(connection, loaded.id, wanted)
+        draft = _draft(connection, loaded.id, wanted, person)
+    return _checkpoint(loaded, wanted, now, locale) | {"earlier_rounds": past, "draft": draft}
+
+
+def _checkpoint(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str) -> dict[str, Any]:
+    plan, state = loaded.plan, loaded.state
+    planned, step = plan.steps[wanted.step].step, state.step(wanted.key)
+    next_one = next_signature(plan.steps[wanted.step], step)
+    return _gate(plan, state, wanted.key, now, locale) | {
+        "id": str(wanted),
+        "experiment": wanted.experiment,
+        "help": in_locale(planned.help, locale),
+        "role": planned.checkpoint.role if planned.checkpoint else "",
+        "form": [form_field(field, locale) for field in planned.checkpoint.form] if planned.checkpoint else [],
+        "answers": step.answers,
+        "completed_by": step.completed_by,
+        "completed_at": iso(step.completed_at),
+        "signatures": [{"by": one.by, "role": one.role, "at": iso(one.at), "meaning": one.meaning} for one in step.signatures],
+        "next_signature": {"role": next_one.role, "meaning": in_locale(next_one.meaning, locale)} if next_one else None,
+    }
+
+
+def form_field(field: FormField, locale: str) -> dict[str, Any]:
+    """A form field in one language, without what it does not use."""
+    shown: dict[str, Any] = field.model_dump(mode="json", exclude_defaults=True)
+    shown |= {"label": in_locale(field.label, locale), "required": field.required}
+    if field.help:
+        shown["help"] = in_locale(field.help, locale)
+    if field.options:
+        shown["options"] = [{"value": one.value, "label": in_locale(one.label, locale) or one.value} for one in field.options]
+    if field.columns:
+        shown["columns"] = [form_field(column, locale) for column in field.columns]
+    return shown
+
+
+def _past_rounds(connection: Connection, experiment: int, wanted: CheckpointId) -> list[dict[str, Any]]:
+    of_step = (_PAST.c.experiment_id == experiment, _PAST.c.site == wanted.site, _PAST.c.step == wanted.step)
+    rows = connection.execute(select(_PAST).where(*of_step).order_by(_PAST.c.round)).mappings()
+    names = ("answers", "completed_by", "completed_at", "signatures")
+    return [{"round": row["round"], "status": row["status"]} | {name: row["snapshot"][name] for name in names} for row in rows]
+
+
+def _draft(connection: Connection, experiment: int, wanted: CheckpointId, person: str | None) -> dict[str, Any] | None:
+    mine = (
+        _DRAFT.c.experiment_id == experiment,
+        _DRAFT.c.site == wanted.site,
+        _DRAFT.c.step == wanted.step,
+        _DRAFT.c.round == wanted.round,
+        _DRAFT.c.person == (person or ""),
+    )
+    row = connection.execute(select(_DRAFT).where(*mine)).mappings().first()
+    return {"answers": row["answers"], "origin": row["origin"], "saved_at": iso(row["saved_at"])} if row else None
+
+
+def journal(database: Database, code: str) -> list[dict[str, Any]]:
+    """An experiment's facts, oldest first, with the hash of each."""
+    with database.read() as connection:
+        rows = list(facts_of(connection, find(connection, code)["id"]))
+    names = ("seq", "kind", "by", "role", "step", "site", "round", "protocol", "hash")
+    return [{name: row[name] for name in names} | {"at": iso(row["at"]), "data": json.loads(row["data"])} for row in rows]
+
+
+def owed_actions(database: Database, code: str, site: str) -> list[dict[str, Any]]:
+    """The next action owed by each step the machine works on, at one site ("" for the experiment's own); none while on hold."""
+    with database.read() as connection:
+        row = find(connection, code)
+        if row["state"] != ExperimentState.RUNNING.value or _site_is_held(connection, row["id"], site):
+            return []
+        plan = plan_of(connection, row["protocol"])
+        working = (_STEP.c.experiment_id == row["id"], _STEP.c.site == site, _STEP.c.status == StepStatus.WORKING.value)
+        steps = [dict(step) for step in connection.execute(select(_STEP).where(*working)).mappings()]
+    return [_owed(plan, code, step) for step in sorted(steps, key=lambda step: plan.order[step["step"]])]
+
+
+def _site_is_held(connection: Connection, experiment: int, site: str) -> bool:
+    found = connection.execute(select(_SITE.c.state).where(_SITE.c.experiment_id == experiment, _SITE.c.site == site)).scalar()
+    return found == SiteState.ON_HOLD.value
+
+
+def _owed(plan: Plan, code: str, step: Mapping[str, Any]) -> dict[str, Any]:
+    planned = plan.steps[step["step"]].step
+    action = planned.run[step["actions_done"]]
+    return {
+        "checkpoint": str(CheckpointId(code, step["step"], step["site"], step["round"])),
+        "step": step["step"],
+        "site": step["site"],
+        "round": step["round"],
+        "index": step["actions_done"],
+        "do": action.do,
+        "with": dict(action.with_),
+        "title": planned.title,
+    }
+
+
+def protocol_of(database: Database, code: str) -> Protocol:
+    """The protocol an experiment is pinned to."""
+    with database.read() as connection:
+        return plan_of(connection, find(connection, code)["protocol"]).protocol
+
+
+def answers_of(database: Database, code: str) -> list[dict[str, Any]]:
+    """Every step's latest answers: `{step, site, site_name, site_state, round, status, answers, completed_at}`, in protocol order."""
+    with database.read() as connection:
+        loaded = load(connection, find(connection, code))
+    state = loaded.state
+    return [
+        {
+            "step": key.step,
+            "site": key.site,
+            "site_name": state.sites[key.site].name if key.site else "",
+            "site_state": state.sites[key.site].state.value if key.site else "",
+            "round": step.round,
+            "status": step.status.value,
+            "answers": dict(step.answers or {}),
+            "completed_at": iso(step.completed_at),
+        }
+        for key in _keys(loaded.plan, state)
+        for step in [state.step(key)]
+    ]
+
+
+def recipients(database: Database, notice: Mapping[str, Any], now: datetime) -> list[dict[str, Any]]:
+    """The people a notice is owed to at this moment, each once; a site role counts at the notice's site, else at every active one."""
+    with database.read() as connection:
+        loaded = load(
+            connection, dict(connection.execute(select(_EXPERIMENT).where(_EXPERIMENT.c.id == notice["experiment_id"])).mappings().one())
+        )
+        sites = [notice["site"]] if notice["site"] else loaded.state.active_sites()
+        place = loaded.state.sites[notice["site"]].place if notice["site"] else loaded.state.place
+        on = clocks.local_date(now, place)
+        wide = [role for role in notice["roles"] if not loaded.plan.is_site_role(role)]
+        local = [role for role in notice["roles"] if loaded.plan.is_site_role(role)]
+        found = policy.holders(connection, wide, sites=[], experiment=loaded.code, on=on)
+        found += policy.holders(connection, local, sites=sites, experiment=loaded.code, on=on)
+        named: Any = connection.execute(select(_PERSON).where(_PERSON.c.id.in_(notice["persons"]))).mappings() if notice["persons"] else []
+        found += [dict(row) for row in named]
+    return list({person["id"]: person for person in found}.values())
+
+
+def iso(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return moment.isoformat().replace("+00:00", "Z") if moment else None
