@@ -1,0 +1,112 @@
+"""The names each condition of a protocol may use, with their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from protocols.lint.graph import Graph
+from protocols.lint.types import BOOL, DOUBLE, INT, OPEN, TEXT, TIMESTAMP, Names, Type
+from protocols.model import FieldType, FormField, Protocol, Scope, Step
+
+STATUSES = ("waiting", "open", "working", "incident", "passed", "skipped", "returned", "stopped")
+
+_PLAIN = {
+    FieldType.TEXT: TEXT,
+    FieldType.LONG_TEXT: TEXT,
+    FieldType.PERSON: TEXT,
+    FieldType.FILE: TEXT,
+    FieldType.NUMBER: DOUBLE,
+    FieldType.INTEGER: INT,
+    FieldType.BOOLEAN: BOOL,
+    FieldType.DATE: TIMESTAMP,
+    FieldType.DATETIME: TIMESTAMP,
+}
+_SITE = Type("map", names=Names("field", dict.fromkeys(("code", "name", "kind", "territory"), TEXT)))
+_SITES = Type("map", names=Names("field", dict.fromkeys(("count", "active", "stopped"), INT)))
+_EVERYWHERE = {"sites": _SITES, "today": TIMESTAMP} | dict.fromkeys(("participants", "data", "incidents", "indicators"), OPEN)
+
+
+def type_of_field(field: FormField) -> Type:
+    """What the answer to a field is in a condition; null when it may be left unanswered."""
+    options = Type("text", words=field.option_values)
+    kinds = {
+        FieldType.CHOICE: options,
+        FieldType.CHOICES: Type("list", item=options),
+        FieldType.TABLE: Type("list", item=type_of_form(field.columns)),
+    }
+    return replace(kinds.get(field.type) or _PLAIN[field.type], optional=not field.required or field.show_if is not None)
+
+
+def type_of_form(form: Iterable[FormField]) -> Type:
+    return Type("map", names=Names("field", {field.id: type_of_field(field) for field in form}))
+
+
+def scope_of_gate(step: Step, protocol: Protocol, graph: Graph) -> Names:
+    """The names in a gate's conditions: everything, with the answers of its own checkpoint if it has one."""
+    names = _scope(step, protocol, graph)
+    if step.checkpoint is None:
+        sentence = f"`{step.id}` has no checkpoint, so nobody gives answers: give it a checkpoint, or read another step's answers."
+        return replace(names, refused={**names.refused, "answers": ("no_checkpoint", sentence)})
+    return replace(names, known={**names.known, "answers": type_of_form(step.checkpoint.form)})
+
+
+def scope_of_when(step: Step, protocol: Protocol, graph: Graph) -> Names:
+    """The names in a `when`, which is read before anyone is asked."""
+    names = _scope(step, protocol, graph)
+    sentence = "A `when` is read before anyone answers: use `launch`, or an earlier step as `steps.<id>.answers`."
+    return replace(names, refused={**names.refused, "answers": ("no_answers_yet", sentence)})
+
+
+def scope_of_show_if(field: FormField, form: Iterable[FormField]) -> Names:
+    """The names in a `show_if`: the other fields of the same form."""
+    others = {other.id: type_of_field(other) for other in form if other.id != field.id}
+    itself = {field.id: ("shows_itself", f"`{field.id}` cannot decide whether it is shown itself; use another field.")}
+    sentence = "A `show_if` reads only the other fields of its form, as `answers.<field>`."
+    refused = dict.fromkeys(("steps", "sites_of", "launch", "site", *_EVERYWHERE), ("wrong_scope", sentence))
+    return Names("name", {"answers": Type("map", names=Names("field", others, itself))}, refused)
+
+
+def _scope(step: Step, protocol: Protocol, graph: Graph) -> Names:
+    known = _EVERYWHERE | {"launch": type_of_form(protocol.launch), "steps": _steps(step, graph)}
+    if step.scope is Scope.SITE:
+        sentence = f"`{step.id}` is a site step: `steps.<id>` reads the same site's steps; `sites_of` is for experiment steps."
+        return Names("name", known | {"site": _SITE}, {"sites_of": ("wrong_scope", sentence)})
+    sentence = f"`{step.id}` is an experiment step and stands at no site: give it `scope: site`, or use `sites` or `sites_of.<step>`."
+    return Names("name", known | {"sites_of": _sites_of(step, graph)}, {"site": ("wrong_scope", sentence)})
+
+
+def _steps(step: Step, graph: Graph) -> Type:
+    known, refused = {}, {}
+    for other in graph.steps.values():
+        if step.scope is Scope.EXPERIMENT and other.scope is Scope.SITE:
+            refused[other.id] = ("wrong_scope", f"`{other.id}` is a site step: read all its sites as the list `sites_of.{other.id}`.")
+        elif graph.comes_before(other.id, step.id) or other.id == step.id:
+            known[other.id] = _entry(other)
+        else:
+            refused[other.id] = _not_yet_known(other, step)
+    return Type("map", names=Names("step", known, refused))
+
+
+def _sites_of(step: Step, graph: Graph) -> Type:
+    known, refused = {}, {}
+    for other in graph.steps.values():
+        if other.scope is Scope.EXPERIMENT:
+            refused[other.id] = ("wrong_scope", f"`{other.id}` is an experiment step: read it as `steps.{other.id}`.")
+        elif graph.comes_before(other.id, step.id):
+            known[other.id] = Type("list", item=_entry(other, site=TEXT))
+        else:
+            refused[other.id] = _not_yet_known(other, step)
+    return Type("map", names=Names("step", known, refused))
+
+
+def _not_yet_known(other: Step, step: Step) -> tuple[str, str]:
+    return "not_yet_known", f"`{other.id}` does not come before `{step.id}`, so nothing is known of it here: name it in `after`."
+
+
+def _entry(step: Step, **more: Type) -> Type:
+    """What is known of another step. It may have been skipped, so that any of its answers may be null."""
+    form = step.checkpoint.form if step.checkpoint else ()
+    answers = {field.id: replace(type_of_field(field), optional=True) for field in form}
+    parts = {"status": Type("text", words=STATUSES), "round": INT, "answers": Type("map", names=Names("field", answers))}
+    return Type("map", names=Names("part", parts | more))
