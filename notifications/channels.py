@@ -13,9 +13,10 @@ import re
 import smtplib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from apprise import Apprise, AppriseAsset, NotifyFormat
 from apprise.plugins.email.base import NotifyEmail
@@ -31,15 +32,13 @@ COME_BACK_LATER = frozenset({408, 425, 429})
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 
 
-class Recipient(Protocol):
-    """Whoever can be told: a row of `person` will do."""
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whoever is told: `channels` are Apprise addresses, tried in order before the email."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def email(self) -> str: ...
-    @property
-    def channels(self) -> list[str]: ...
+    name: str
+    email: str
+    channels: Sequence[str] = ()
 
 
 def send(message: Message, person: Recipient, mail_url: str) -> str:

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mail_server import Mailbox
 
-from notifications.channels import send
+from notifications.channels import Recipient, send
 from notifications.render import Occasion, render
 from protocols.errors import DeliveryFailed
 
@@ -32,11 +32,7 @@ MESSAGE = render(
 )
 
 
-@dataclass
-class Alice:
-    name: str = "Élodie Martin"
-    email: str = "e.martin@example.org"
-    channels: list[str] = field(default_factory=list)
+ALICE = Recipient("Élodie Martin", "e.martin@example.org")
 
 
 class Webhook(HTTPServer):
@@ -73,7 +69,7 @@ def webhook() -> Iterator[Webhook]:
 
 
 def test_a_mail_has_text_and_html_in_french(mailbox: Mailbox) -> None:
-    assert send(MESSAGE, Alice(), mailbox.url) == "email"
+    assert send(MESSAGE, ALICE, mailbox.url) == "email"
     [mail] = mailbox.mails
     text, html = (mail.get_body((kind,)) for kind in ("plain", "html"))
     assert mailbox.recipients == ["e.martin@example.org"]
@@ -89,7 +85,7 @@ def test_a_mail_has_text_and_html_in_french(mailbox: Mailbox) -> None:
 
 @pytest.mark.parametrize("email", ["o'brien@example.org", "jeanne.d'arc+essai@example.org", "a@localhost", "x#y%z=1@ex-ample.org"])
 def test_an_odd_address_gets_its_own_mail(mailbox: Mailbox, email: str) -> None:
-    send(MESSAGE, Alice(name="Martin, Élodie <chef>", email=email), mailbox.url)
+    send(MESSAGE, replace(ALICE, name="Martin, Élodie <chef>", email=email), mailbox.url)
     assert mailbox.recipients == [email]
 
 
@@ -107,7 +103,7 @@ def test_an_odd_address_gets_its_own_mail(mailbox: Mailbox, email: str) -> None:
 )
 def test_what_is_no_address_is_refused_for_good(mailbox: Mailbox, email: str) -> None:
     with pytest.raises(DeliveryFailed, match="is not a mail address") as failed:
-        send(MESSAGE, Alice(email=email), mailbox.url)
+        send(MESSAGE, replace(ALICE, email=email), mailbox.url)
     assert failed.value.permanent
     assert not mailbox.mails
 
@@ -124,7 +120,7 @@ def test_what_is_no_address_is_refused_for_good(mailbox: Mailbox, email: str) ->
 def test_the_servers_answer_says_whether_to_try_again(mailbox: Mailbox, answers: dict[str, str], permanent: bool, said: str) -> None:
     mailbox.answers = answers
     with pytest.raises(DeliveryFailed, match=said) as failed:
-        send(MESSAGE, Alice(), mailbox.url)
+        send(MESSAGE, ALICE, mailbox.url)
     assert failed.value.permanent is permanent
 
 
@@ -134,13 +130,13 @@ def test_the_servers_answer_says_whether_to_try_again(mailbox: Mailbox, answers:
 )
 def test_a_mail_server_not_set_is_a_passing_failure(mail_url: str, said: str) -> None:
     with pytest.raises(DeliveryFailed, match=said) as failed:
-        send(MESSAGE, Alice(), mail_url)
+        send(MESSAGE, ALICE, mail_url)
     assert not failed.value.permanent
 
 
 def test_a_login_refused_is_ours_to_repair(mailbox: Mailbox) -> None:
     with pytest.raises(DeliveryFailed) as failed:
-        send(MESSAGE, Alice(), f"mailto://user:hunter2@127.0.0.1:{mailbox.port}?from=insitu@example.org")
+        send(MESSAGE, ALICE, f"mailto://user:hunter2@127.0.0.1:{mailbox.port}?from=insitu@example.org")
     assert not failed.value.permanent
     assert "hunter2" not in str(failed.value)
 
@@ -148,12 +144,12 @@ def test_a_login_refused_is_ours_to_repair(mailbox: Mailbox) -> None:
 def test_a_server_that_is_away_is_a_passing_failure(mailbox: Mailbox) -> None:
     mailbox.stop()
     with pytest.raises(DeliveryFailed, match="Connection refused") as failed:
-        send(MESSAGE, Alice(), mailbox.url)
+        send(MESSAGE, ALICE, mailbox.url)
     assert not failed.value.permanent
 
 
 def test_ones_own_channel_comes_before_mail(mailbox: Mailbox, webhook: Webhook) -> None:
-    assert send(MESSAGE, Alice(channels=[f"json://127.0.0.1:{webhook.server_port}/hook"]), mailbox.url) == "json"
+    assert send(MESSAGE, replace(ALICE, channels=[f"json://127.0.0.1:{webhook.server_port}/hook"]), mailbox.url) == "json"
     assert webhook.posted[0]["title"] == MESSAGE.subject
     assert webhook.posted[0]["message"].strip() == MESSAGE.text.strip()
     assert not mailbox.mails
@@ -162,7 +158,7 @@ def test_ones_own_channel_comes_before_mail(mailbox: Mailbox, webhook: Webhook) 
 @pytest.mark.parametrize("channel", ["nonsense://token@x", "json://127.0.0.1:{port}/token", "not an address"])
 def test_mail_takes_over_when_a_channel_fails(mailbox: Mailbox, webhook: Webhook, channel: str) -> None:
     webhook.status = 500
-    assert send(MESSAGE, Alice(channels=[channel.format(port=webhook.server_port)]), mailbox.url) == "email"
+    assert send(MESSAGE, replace(ALICE, channels=[channel.format(port=webhook.server_port)]), mailbox.url) == "email"
 
 
 @pytest.mark.parametrize(("status", "permanent"), [(404, True), (403, True), (408, False), (429, False), (503, False)])
@@ -170,7 +166,7 @@ def test_a_failure_is_permanent_only_when_every_way_is(mailbox: Mailbox, webhook
     webhook.status = status
     mailbox.answers = {"e.martin@example.org": "550 gone"}
     with pytest.raises(DeliveryFailed, match=f"json: HTTP status {status}; email: .*550 gone") as failed:
-        send(MESSAGE, Alice(channels=[f"json://127.0.0.1:{webhook.server_port}/"]), mailbox.url)
+        send(MESSAGE, replace(ALICE, channels=[f"json://127.0.0.1:{webhook.server_port}/"]), mailbox.url)
     assert failed.value.permanent is permanent
 
 
@@ -183,7 +179,7 @@ def test_a_channels_secret_is_never_told(mailbox: Mailbox, free_port: int, schem
     logging.getLogger().addHandler(handler)
     try:
         with pytest.raises(DeliveryFailed) as failed:
-            send(MESSAGE, Alice(channels=[secret]), mailbox.url)
+            send(MESSAGE, replace(ALICE, channels=[secret]), mailbox.url)
     finally:
         logging.getLogger().removeHandler(handler)
     assert "s3cret" not in str(failed.value) + logged.getvalue()
@@ -195,7 +191,7 @@ def test_failures_of_two_threads_are_not_mixed_up(mailbox: Mailbox) -> None:
 
     def fail(number: int) -> None:
         try:
-            send(MESSAGE, Alice(email=f"p{number}@example.org"), mailbox.url)
+            send(MESSAGE, replace(ALICE, email=f"p{number}@example.org"), mailbox.url)
         except DeliveryFailed as failure:
             said[number] = failure
 
