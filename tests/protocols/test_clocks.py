@@ -91,9 +91,7 @@ def counted(days: int, calendar: str, opened: str, place: Place = PARIS, *holds:
         (60, "legal", "2027-12-31", "FR", "2028-02-29", "the sixtieth day of 2028 is 29 February"),
     ],
 )
-def test_a_deadline_ends_on_the_day_counted_by_hand(
-    days: int, calendar: str, opened: str, territory: str, end: str, because: str
-) -> None:
+def test_a_deadline_ends_on_the_day_counted_by_hand(days: int, calendar: str, opened: str, territory: str, end: str, because: str) -> None:
     assert counted(days, calendar, opened, PLACES[territory]).trace["end"] == end, because
 
 
@@ -366,9 +364,7 @@ def test_a_working_or_legal_deadline_falls_on_a_working_day(
 
 
 @given(few_days, calendars, moments, places, st.integers(0, 86_399))
-def test_the_hour_within_the_local_day_does_not_matter(
-    days: int, calendar: Calendar, opened: datetime, place: Place, second: int
-) -> None:
+def test_the_hour_within_the_local_day_does_not_matter(days: int, calendar: Calendar, opened: datetime, place: Place, second: int) -> None:
     midnight = next_local_midnight(opened, place)
     same_day = midnight + timedelta(seconds=second)
     if local_date(same_day, place) == local_date(midnight, place):
