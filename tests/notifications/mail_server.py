@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -19,7 +21,8 @@ class Mailbox:
         self.recipients: list[str] = []
         self.mails: list[EmailMessage] = []
         self.answers: dict[str, str] = {}
-        self.before_data: Callable[[], object] = lambda: None
+        self.when_mail_comes: Callable[[], object] = lambda: None
+        self.arrived = threading.Semaphore(0)
         self._controller: Controller | None = None
 
     @property
@@ -42,11 +45,12 @@ class Mailbox:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        self.before_data()
         if "DATA" in self.answers:
             return self.answers["DATA"]
         mail = message_from_bytes(bytes(envelope.content or b""), policy=policy.default)
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
         self.recipients += envelope.rcpt_tos
+        self.arrived.release()
+        await asyncio.get_running_loop().run_in_executor(None, self.when_mail_comes)
         return "250 OK"
