@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any, Protocol
 
 MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "filter", "map"})
@@ -133,7 +134,7 @@ def _references(source: str) -> Iterator[str]:
 
 def _missing(value: Any, parts: list[str], walked: tuple[str, ...] = ()) -> Iterator[str]:
     if value is None:
-        yield ".".join([*walked, *parts])
+        yield ".".join([*walked, *takewhile(lambda part: part != "*", parts)])
     elif parts and parts[0] == "*":
         items = value if isinstance(value, (list, tuple)) else ()
         for position, item in enumerate(items):
