@@ -1,0 +1,176 @@
+"""Prefect's REST API as the projector needs it, over plain HTTP: nothing here imports Prefect, which takes seconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from protocols.errors import InsituError
+
+PAGE = 200  # Prefect's largest page
+ATTEMPTS = 5
+
+
+class PrefectUnavailable(InsituError):
+    """Prefect does not answer; whatever was asked can be asked again."""
+
+
+class PrefectRefused(InsituError):
+    """Prefect understood and said no; asking again would give the same answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A flow run as Prefect has it now. `state_since` is aware UTC; `deployment` is "" once someone deleted the deployment."""
+
+    id: str
+    type: str
+    state: str
+    message: str
+    state_id: str
+    state_since: datetime
+    deployment: str
+
+    @property
+    def is_executing(self) -> bool:
+        """Whether a worker has it or will take it."""
+        return self.type in ("SCHEDULED", "PENDING", "RUNNING")
+
+
+class Prefect:
+    """One Prefect server by the address of its API, such as `http://127.0.0.1:4200/api`.
+
+    Every request is safe to repeat. A 5xx is normal (SQLite locked) and a new connection is opened after it. Raises
+    PrefectUnavailable when a request keeps failing, PrefectRefused on 4xx; what does not exist is None.
+    """
+
+    def __init__(self, api_url: str, pause_s: float = 0.1) -> None:
+        self.api_url = api_url.rstrip("/")
+        self._pause_s = pause_s
+        self._http = self._connect()
+
+    def _connect(self) -> httpx.Client:
+        user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        key = os.environ.get("PREFECT_API_KEY")
+        return httpx.Client(
+            base_url=f"{self.api_url}/",
+            auth=(user, password) if user else None,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
+            timeout=httpx.Timeout(30, connect=3),
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def request(self, method: str, path: str, content: Any = None) -> Any:
+        """The answer's JSON; None for 404 or an empty answer."""
+        said = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(self._pause_s * 2**attempt)
+                self._http.close()
+                self._http = self._connect()
+            try:
+                response = self._http.request(method, path, json=content)
+            except httpx.TransportError as error:
+                said = f"{type(error).__name__} {error}".strip()
+                continue
+            if response.status_code < 500:
+                return self._read(response)
+            said = f"{response.status_code} {response.text[:200]}"
+        raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.")
+
+    def _read(self, response: httpx.Response) -> Any:
+        if response.status_code == 404 or (response.is_success and not response.content):
+            return None
+        if response.is_success:
+            return response.json()
+        asked = f"{response.request.method} {response.request.url.path}"
+        raise PrefectRefused(f"Prefect refused {asked}: {response.status_code} {response.text[:500]}")
+
+    # ------------------------------------------------------------------ flow runs
+
+    def runs(self, ids: Sequence[str]) -> dict[str, Run]:
+        """The runs that exist, by id."""
+        found: dict[str, Run] = {}
+        for start in range(0, len(ids), PAGE):
+            wanted = {"id": {"any_": list(ids[start : start + PAGE])}}
+            rows = self.request("POST", "flow_runs/filter", {"flow_runs": wanted, "limit": PAGE})
+            found |= {row["id"]: _run(row) for row in rows}
+        return found
+
+    def create_run(self, deployment: str, wanted: Mapping[str, Any]) -> Run:
+        """The run of a deployment with `wanted["idempotency_key"]`, created if it is not there."""
+        row = self.request("POST", f"deployments/{deployment}/create_flow_run", {"enforce_parameter_schema": False, **wanted})
+        if row is None:
+            raise PrefectUnavailable(f"Prefect has no deployment {deployment} any more; it will be registered again.")
+        return _run(row)
+
+    def set_state(self, run: str, state: Mapping[str, Any], *, force: bool = False) -> bool:
+        """Propose a state; whether it was accepted. False too when the run is gone."""
+        answer = self.request("POST", f"flow_runs/{run}/set_state", {"state": dict(state), "force": force})
+        return answer is not None and answer["status"] == "ACCEPT"
+
+    def update_run(self, run: str, **changes: Any) -> None:
+        self.request("PATCH", f"flow_runs/{run}", changes)
+
+    # ------------------------------------------------------------------ gates and artifacts
+
+    def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Send events; the server records task runs from theirs a moment later. An id sent before is not recorded twice."""
+        for start in range(0, len(events), PAGE):
+            self.request("POST", "events", list(events[start : start + PAGE]))
+
+    def task_runs(self, runs: Sequence[str], task_key: str) -> dict[str, set[tuple[str, str, str]]]:
+        """By run: the (dynamic key, state type, state name) of its task runs with this task key."""
+        found: dict[str, set[tuple[str, str, str]]] = {run: set() for run in runs}
+        offset = 0
+        while True:
+            wanted = {"flow_runs": {"id": {"any_": list(runs)}}, "limit": PAGE, "offset": offset, "sort": "ID_DESC"}
+            rows = self.request("POST", "task_runs/filter", wanted)
+            for row in rows:
+                if row["task_key"] == task_key:
+                    found[row["flow_run_id"]].add((row["dynamic_key"], row["state_type"], row["state_name"]))
+            if len(rows) < PAGE:
+                return found
+            offset += PAGE
+
+    def save_artifact(self, known: str, wanted: Mapping[str, Any]) -> str:
+        """Update the artifact `known`, or create it when it is "" or gone; returns its id."""
+        if known and self._artifact_exists(known):
+            self.request("PATCH", f"artifacts/{known}", {name: wanted[name] for name in ("data", "description")})
+            return known
+        created: dict[str, Any] = self.request("POST", "artifacts/", dict(wanted))
+        return str(created["id"])
+
+    def _artifact_exists(self, artifact: str) -> bool:
+        return self.request("GET", f"artifacts/{artifact}") is not None
+
+    # ------------------------------------------------------------------ deployments
+
+    def is_up(self) -> bool:
+        """Whether the server answers now, without waiting for it."""
+        try:
+            return self._http.get("health").is_success
+        except httpx.TransportError:
+            return False
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    state = row["state"] or {}
+    return Run(
+        id=row["id"],
+        type=row["state_type"] or "",
+        state=row["state_name"] or "",
+        message=state.get("message") or "",
+        state_id=row["state_id"] or "",
+        state_since=datetime.fromisoformat(state.get("timestamp") or row["created"]),
+        deployment=row["deployment_id"] or "",
+    )

@@ -1,0 +1,416 @@
+"""Keeps Prefect showing what the ledger says: level-triggered, so that whatever was missed, repeated or lost comes right."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from sqlalchemy import Connection, insert, select, update
+
+from flows.client import Prefect, PrefectRefused, PrefectUnavailable, Run
+from flows.deployments import LAUNCHED_BY_RUN, Deployments
+from flows.drift import Call, External, done_by_hand, next_call
+from flows.picture import Gate, Picture, Rest, View, artifacts, experiment_url, pictures
+from flows.view import read_view
+from protocols.errors import InsituError
+from sites.database import Database, table
+from sites.ledger import Ledger
+from sites.settings import Settings
+from sites.tables import Command, Experiment, Track
+
+BATCH = 50  # experiments a pass
+POLL_S = 0.15
+WATCH_S = 0.3  # between two looks at a run that a worker has
+RECONCILE_EVERY_S = 15
+ARTIFACTS_EVERY_S = 3
+ASLEEP_AFTER = timedelta(seconds=60)  # a run that no worker takes for so long is an incident
+WOKEN = "Waking"
+GATE_KEY = "insitu.gate"
+
+_EXPERIMENT, _TRACK, _COMMAND = table(Experiment), table(Track), table(Command)
+
+log = logging.getLogger("insitu.projector")
+
+Sent = dict[str, Any]  # a track's `picture` column: deployment, state, tags, gates, artifacts as last sent
+
+
+@dataclass(slots=True)
+class Case:
+    """One experiment in hand: its row, what it should show, what was sent, and the runs as they are."""
+
+    row: Mapping[str, Any]
+    view: View
+    wanted: dict[str, Picture]
+    tracks: dict[str, tuple[str, Sent]]
+    runs: Mapping[str, Run] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        return str(self.row["code"])
+
+    def run_of(self, site: str) -> Run | None:
+        return self.runs.get(self.tracks.get(site, ("", {}))[0])
+
+
+class Projector:
+    """Shows one ledger in one Prefect. Several may run at once: every call is safe to repeat. `on_wake` hears of runs scheduled."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        prefect: Prefect | None = None,
+        on_wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database, self._ledger, self._settings, self._on_wake = database, ledger, settings, on_wake
+        self._prefect = prefect or Prefect(settings.prefect_api_url)
+        self._deployments = Deployments(self._prefect, database, settings.locale)
+        self._watched: dict[str, float] = {}  # code -> when to look again (monotonic)
+        self._artifacts_due: dict[str, float] = {}
+        self._artifacts_sent: dict[str, float] = {}
+        self._asleep: set[tuple[str, str]] = set()
+        self._nudged = threading.Event()
+
+    def nudge(self) -> None:
+        """Look now: something was committed. From any thread."""
+        self._nudged.set()
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self, stop: threading.Event) -> None:
+        """Project until `stop`. While Prefect is away it waits, longer each time up to 30 s, and then catches up."""
+        reconciled_at, pause_s = float("-inf"), POLL_S
+        while not stop.is_set():
+            try:
+                if time.monotonic() - reconciled_at > RECONCILE_EVERY_S:
+                    self.reconcile(everything=reconciled_at == float("-inf"))
+                    reconciled_at = time.monotonic()
+                self.run_once()
+                pause_s = POLL_S
+            except InsituError as error:
+                pause_s = min(max(pause_s, 0.5) * 2, 30)
+                log.warning("%s The projector tries again in %.0f s.", error, pause_s)
+            except Exception:
+                pause_s = min(max(pause_s, 0.5) * 2, 30)
+                log.exception("The projector tries again in %.0f s", pause_s)
+            self._nudged.wait(pause_s)
+            self._nudged.clear()
+
+    def run_once(self) -> int:
+        """Project what changed, and what was left to look at again; returns how many experiments were looked at."""
+        now = time.monotonic()
+        due = [code for code, at in (self._watched | self._artifacts_due).items() if at <= now]
+        with self._database.read() as connection:
+            cases = self._cases(connection, _changed_or(due))
+        self._project(cases)
+        return len(cases)
+
+    def reconcile(self, everything: bool = False) -> int:
+        """Compare live runs with what was sent, in batches, and put right what someone changed in Prefect; returns how many differed.
+
+        With `everything` (at start) the work pool and deployments are registered too and all live experiments are drawn again.
+        """
+        if everything:
+            self._deployments.register()
+        with self._database.read() as connection:
+            live = self._live_tracks(connection)
+        runs = self._prefect.runs([run for _, run, _ in live])
+        differ = {code for code, run, sent in live if everything or self._differs(runs.get(run), sent)}
+        if any(run not in runs for _, run, _ in live):
+            self._deployments.register()
+            if self._is_another_server(live):
+                log.warning("Prefect has forgotten its runs; everything is drawn again")
+                differ = self._all_codes()
+        for start in range(0, len(listed := sorted(differ)), BATCH):
+            with self._database.read() as connection:
+                self._project(self._cases(connection, _EXPERIMENT.c.code.in_(listed[start : start + BATCH])))
+        return len(differ)
+
+    def _live_tracks(self, connection: Connection) -> list[tuple[str, str, Sent]]:
+        joined = _TRACK.join(_EXPERIMENT, _EXPERIMENT.c.id == _TRACK.c.experiment_id)
+        wanted = select(_EXPERIMENT.c.code, _TRACK.c.flow_run_id, _TRACK.c.picture).select_from(joined)
+        rows = connection.execute(wanted.where(_EXPERIMENT.c.state.in_(("running", "on_hold"))))
+        return [(row.code, row.flow_run_id, row.picture) for row in rows]
+
+    def _differs(self, run: Run | None, sent: Sent) -> bool:
+        return run is None or run.is_executing or [run.type, run.state] != sent.get("state", [])[:2]
+
+    def _is_another_server(self, live: Iterable[tuple[str, str, Sent]]) -> bool:
+        known = set(self._deployments.known())
+        return any(sent.get("deployment") not in known for _, _, sent in live)
+
+    def _all_codes(self) -> set[str]:
+        with self._database.read() as connection:
+            return set(connection.execute(select(_EXPERIMENT.c.code)).scalars())
+
+    # ------------------------------------------------------------------ reading
+
+    def _cases(self, connection: Connection, which: Any) -> list[Case]:
+        rows = connection.execute(select(_EXPERIMENT).where(which).order_by(_EXPERIMENT.c.changed_at).limit(BATCH)).mappings().all()
+        return [self._case(connection, dict(row)) for row in rows]
+
+    def _case(self, connection: Connection, row: Mapping[str, Any]) -> Case:
+        view = read_view(connection, row)
+        tracks = connection.execute(select(_TRACK).where(_TRACK.c.experiment_id == row["id"])).mappings()
+        kept = {track["site"]: (track["flow_run_id"], dict(track["picture"])) for track in tracks}
+        if "" not in kept and (launcher := _run_that_launched(connection, row["code"])):
+            kept[""] = (launcher, {})
+        return Case(row, view, pictures(view, self._settings.locale, self._settings.public_url), kept)
+
+    # ------------------------------------------------------------------ projecting
+
+    def _project(self, cases: list[Case]) -> None:
+        """Bring every case's runs to show their pictures; one that fails does not hold back the others."""
+        runs = self._prefect.runs([run for case in cases for run, _ in case.tracks.values() if run])
+        for case in cases:
+            case.runs = runs
+            try:
+                self._project_one(case)
+            except PrefectRefused as error:
+                log.error("%s is not shown as it should be: %s", case.code, error)
+                self._watch(case.code, RECONCILE_EVERY_S)
+
+    def _project_one(self, case: Case) -> None:
+        settled = [self._project_track(case, wanted) for wanted in case.wanted.values()]
+        self._send_artifacts(case)
+        self._save(case)
+        if all(settled):
+            self._watched.pop(case.code, None)
+        else:
+            self._watch(case.code, WATCH_S)
+
+    def _watch(self, code: str, for_s: float) -> None:
+        self._watched[code] = time.monotonic() + for_s
+
+    def _project_track(self, case: Case, wanted: Picture) -> bool:
+        """Bring one run to show its picture; whether it does now, without looking again."""
+        run = self._own(case, wanted, case.run_of(wanted.site))
+        _, sent = case.tracks.get(wanted.site, ("", {}))
+        self._report(case, wanted, run, sent)
+        call = next_call(wanted, run)
+        if call is Call.CREATE:
+            run, sent = self._create(case, wanted)
+        elif call is Call.SHOW and run:
+            self._show(run, wanted)
+        elif call is Call.WAKE and run:
+            self._wake(run, wanted)
+        assert run is not None
+        self._send_tags(run, wanted, sent)
+        self._send_gates(run, wanted, sent)
+        self._note_asleep(case, wanted, run)
+        sent["state"] = [wanted.type, wanted.state, wanted.message]
+        case.tracks[wanted.site] = (run.id, sent)
+        return wanted.rest is not Rest.WORKS and call is not Call.WATCH
+
+    def _own(self, case: Case, wanted: Picture, run: Run | None) -> Run | None:
+        """The run, unless its deployment was deleted: such a run can never be resumed, so a new one takes its place."""
+        if run is not None and not run.deployment and wanted.rest is not Rest.ENDED:
+            self._deployments.register()
+            return None
+        return run
+
+    def _create(self, case: Case, wanted: Picture) -> tuple[Run, Sent]:
+        deployment = self._deployments.id_of(case.view.protocol.id, wanted.site)
+        body = {
+            "name": wanted.name,
+            "idempotency_key": f"{case.code}:{wanted.site}:{deployment}",
+            "parameters": dict(wanted.parameters),
+            "tags": list(wanted.tags),
+            "state": _state(wanted) if wanted.rest is not Rest.WORKS else _waking(wanted),
+        }
+        try:
+            run = self._prefect.create_run(deployment, body)
+        except PrefectUnavailable:
+            self._deployments.forget()
+            raise
+        if wanted.rest is Rest.WORKS:
+            self._on_wake()
+        return run, {"deployment": deployment, "tags": list(wanted.tags), "name": wanted.name}
+
+    def _show(self, run: Run, wanted: Picture) -> None:
+        self._prefect.set_state(run.id, _state(wanted), force=True)
+
+    def _wake(self, run: Run, wanted: Picture) -> None:
+        self._prefect.set_state(run.id, _waking(wanted), force=run.type != "PAUSED")
+        self._on_wake()
+
+    def _send_tags(self, run: Run, wanted: Picture, sent: Sent) -> None:
+        if sent.get("tags") != list(wanted.tags) or sent.get("name") != wanted.name:
+            self._prefect.update_run(run.id, tags=list(wanted.tags), name=wanted.name)
+            sent |= {"tags": list(wanted.tags), "name": wanted.name, "deployment": run.deployment}
+
+    # ------------------------------------------------------------------ gates
+
+    def _send_gates(self, run: Run, wanted: Picture, sent: Sent) -> None:
+        """One task run a gate, sent as the events Prefect's own engine sends: they alone can carry the gate's true dates."""
+        known: dict[str, list[str]] = dict(sent.get("gates", {})) if sent.get("run") == run.id else {}
+        events: list[dict[str, Any]] = []
+        for key, gate in wanted.gates.items():
+            shown = known.get(key, [])
+            if shown[:2] == [gate.type, gate.name]:
+                continue
+            start, end = self._dates(gate, shown)
+            if not shown and gate.end:
+                events.append(_event(run.id, key, gate, start, None))
+            events.append(_event(run.id, key, gate, start, end, since=self._since(gate, end)))
+            known[key] = [gate.type, gate.name, start.isoformat()]
+        if events:
+            self._prefect.emit(events)
+        sent |= {"gates": known, "run": run.id}
+
+    def _dates(self, gate: Gate, shown: list[str]) -> tuple[datetime, datetime | None]:
+        """The gate's dates; under a clock that is set, the moments it was shown, as Prefect draws them beside its own real ones."""
+        if self._ledger.clock.is_real:
+            start, end = gate.start, gate.end
+        else:
+            start = datetime.fromisoformat(shown[2]) if shown else datetime.now(UTC)
+            end = datetime.now(UTC) if gate.end else None
+        return start, end and max(end, start + timedelta(microseconds=1))
+
+    def _since(self, gate: Gate, end: datetime | None) -> datetime | None:
+        """When a live gate took its present status: Prefect ignores a state that is not later than the one it has."""
+        return end or (gate.since if self._ledger.clock.is_real else datetime.now(UTC))
+
+    # ------------------------------------------------------------------ artifacts
+
+    def _send_artifacts(self, case: Case) -> None:
+        """Board, summary, progress and link of the experiment's run, no more often than every few seconds."""
+        run, sent = case.tracks[""]
+        kept: dict[str, list[str]] = dict(sent.get("artifacts", {})) if sent.get("artifacts_of") == run else {}
+        drawn = artifacts(case.view, self._settings.locale, self._settings.public_url)
+        stale = {kind: one for kind, one in drawn.items() if kept.get(kind, ["", ""])[1] != _digest(one)}
+        now = time.monotonic()
+        wait = self._artifacts_sent.get(case.code, float("-inf")) + ARTIFACTS_EVERY_S
+        if stale and now < wait:
+            self._artifacts_due[case.code] = wait
+            return
+        self._artifacts_due.pop(case.code, None)
+        for kind, one in stale.items():
+            known = kept.get(kind, ["", ""])[0]
+            kept[kind] = [self._prefect.save_artifact(known, _artifact(case, run, kind, one, self._settings.public_url)), _digest(one)]
+            self._artifacts_sent[case.code] = now
+        sent |= {"artifacts": kept, "artifacts_of": run}
+
+    # ------------------------------------------------------------------ what others did
+
+    def _report(self, case: Case, wanted: Picture, run: Run | None, sent: Sent) -> None:
+        shown = sent.get("state")
+        external = done_by_hand(wanted, run, (shown[0], shown[1]) if shown else None)
+        if external is None or (run is None and sent.get("deployment") not in self._deployments.known()):
+            return
+        occasion = run.state_id if run else case.tracks[wanted.site][0]
+        message = _told(external, case.code, wanted, run)
+        self._ledger.report_incident(case.code, f"prefect:{external}:{wanted.site}:{occasion}", "external", message, site=wanted.site)
+
+    def _note_asleep(self, case: Case, wanted: Picture, run: Run) -> None:
+        """A run that no worker takes is an incident, over as soon as one takes it: Prefect itself never says so of a resumed run."""
+        key = f"prefect:asleep:{wanted.site}"
+        if run.type == "SCHEDULED" and datetime.now(UTC) - run.state_since > ASLEEP_AFTER:
+            message = f"No worker has taken the run {wanted.name} since {run.state_since:%Y-%m-%d %H:%M} UTC. Start one: `insitu worker`."
+            self._ledger.report_incident(case.code, key, "external", message, site=wanted.site)
+            self._asleep.add((case.code, key))
+        elif (case.code, key) in self._asleep:
+            self._ledger.resolve_incident(case.code, key)
+            self._asleep.discard((case.code, key))
+
+    # ------------------------------------------------------------------ remembering
+
+    def _save(self, case: Case) -> None:
+        """Remember what was sent, for the facts it was drawn from: a fact committed meanwhile stays to be projected."""
+        with self._database.write() as connection:
+            for site, (run, sent) in case.tracks.items():
+                at = (_TRACK.c.experiment_id == case.row["id"], _TRACK.c.site == site)
+                values = {"flow_run_id": run, "picture": sent, "sent_at": self._ledger.clock.now()}
+                if connection.execute(update(_TRACK).where(*at).values(values)).rowcount == 0:
+                    connection.execute(insert(_TRACK).values(experiment_id=case.row["id"], site=site, **values))
+            behind = (_EXPERIMENT.c.id == case.row["id"], _EXPERIMENT.c.projected_seq < case.row["seq"])
+            connection.execute(update(_EXPERIMENT).where(*behind).values(projected_seq=case.row["seq"]))
+
+
+def _changed_or(codes: list[str]) -> Any:
+    changed = _EXPERIMENT.c.projected_seq < _EXPERIMENT.c.seq
+    return changed | _EXPERIMENT.c.code.in_(codes) if codes else changed
+
+
+def _run_that_launched(connection: Connection, code: str) -> str:
+    """The flow run whose form launched the experiment, or ""."""
+    launches = select(_COMMAND.c.id, _COMMAND.c.result).where(_COMMAND.c.id >= LAUNCHED_BY_RUN, _COMMAND.c.id < LAUNCHED_BY_RUN + "~")
+    rows = connection.execute(launches.where(_COMMAND.c.result.contains(f'"{code}"', autoescape=True)))
+    return next((row.id.removeprefix(LAUNCHED_BY_RUN) for row in rows if json.loads(row.result)["code"] == code), "")
+
+
+def _state(wanted: Picture) -> dict[str, Any]:
+    details = {"pause_reschedule": True, "pause_key": uuid4().hex} if wanted.type == "PAUSED" else {}
+    return {"type": wanted.type, "name": wanted.state, "message": wanted.message, "state_details": details}
+
+
+def _waking(wanted: Picture) -> dict[str, Any]:
+    return {"type": "SCHEDULED", "name": WOKEN, "message": wanted.state}
+
+
+def _told(external: External, code: str, wanted: Picture, run: Run | None) -> str:
+    track = f"{code} at {wanted.site}" if wanted.site else code
+    done = {
+        External.DELETED: f"The run of {track} was deleted in Prefect; insitu made a new one.",
+        External.CANCELLED: f"The run of {track} was cancelled in Prefect; insitu goes on with it. To end it, use `insitu stop {code}`.",
+        External.SUSPENDED: f"The run of {track} was suspended in Prefect; insitu goes on with it. To pause it, use `insitu hold {code}`.",
+        External.FAILED: f"The run of {track} failed in Prefect ({run.message if run else ''}); insitu starts it again.",
+        External.CHANGED: f"The state of {track} was changed in Prefect to {run.state if run else ''}; insitu put it right.",
+    }
+    return done[external]
+
+
+def _event(run: str, key: str, gate: Gate, start: datetime, end: datetime | None, *, since: datetime | None = None) -> dict[str, Any]:
+    """The event that records a gate's task run in its present state; the same content has the same id."""
+    task_run, at = uuid5(UUID(run), key), end or max(since or start, start)
+    type_, name = (gate.type, gate.name) if end or not gate.end else ("RUNNING", gate.name)
+    shown = {
+        "name": gate.title,
+        "task_key": GATE_KEY,
+        "dynamic_key": key,
+        "run_count": 1,
+        "expected_start_time": start.isoformat(),
+        "start_time": start.isoformat(),
+    }
+    if end:
+        shown |= {"end_time": end.isoformat(), "total_run_time": (end - start).total_seconds()}
+    return {
+        "id": str(uuid5(task_run, f"{type_} {name} {at.isoformat()}")),
+        "occurred": at.isoformat(),
+        "event": f"prefect.task-run.{name}",
+        "resource": {
+            "prefect.resource.id": f"prefect.task-run.{task_run}",
+            "prefect.resource.name": gate.title,
+            "prefect.state-type": type_,
+            "prefect.state-name": name,
+            "prefect.orchestration": "client",
+        },
+        "related": [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}],
+        "payload": {
+            "intended": {"from": None, "to": type_},
+            "initial_state": None,
+            "validated_state": {"type": type_, "name": name, "message": gate.message, "state_details": {}, "data": None},
+            "task_run": shown,
+        },
+    }
+
+
+def _artifact(case: Case, run: str, kind: str, one: Mapping[str, Any], public_url: str) -> dict[str, Any]:
+    key = re.sub(r"[^a-z0-9]+", "-", f"{case.code}-{kind}".lower()).strip("-")
+    data = json.dumps(one["data"], ensure_ascii=False) if one["type"] == "table" else one["data"]
+    description = f"[{case.code}]({experiment_url(public_url, case.code)})"
+    return {"key": key, "type": one["type"], "data": data, "description": description, "flow_run_id": run}
+
+
+def _digest(one: Mapping[str, Any]) -> str:
+    return str(uuid5(UUID(int=0), json.dumps(one, sort_keys=True, ensure_ascii=False)))

@@ -1,0 +1,113 @@
+"""A Prefect server as a child process, with the settings insitu needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flows.client import Prefect, PrefectUnavailable
+
+START_LIMIT_S = 90  # the first start creates Prefect's database
+STOP_LIMIT_S = 10
+
+SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # It reads every waiting run every 5 s; deadlines are the ledger's own.
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+class PrefectServer:
+    """A Prefect server with its own home in `home`; `port` 0 picks a free one. Use it as a context manager, or start and stop it."""
+
+    def __init__(self, home: Path, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.home, self.host = home, host
+        self.port = port or free_port(host)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ui_url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.ui_url}/api"
+
+    @property
+    def log_file(self) -> Path:
+        return self.home / "server.log"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Start it and wait until it answers. Raises PrefectUnavailable with the end of its log when it does not."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", self.host, "--port", str(self.port)]
+        with self.log_file.open("ab") as log:
+            # A group of its own: Ctrl-C reaches us alone, and we stop it once nothing needs it any more.
+            self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter
+                command, env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._wait(should_stop)
+
+    def _wait(self, should_stop: Callable[[], bool]) -> None:
+        prefect, limit = Prefect(self.api_url), time.monotonic() + START_LIMIT_S
+        try:
+            while not prefect.is_up():
+                if not self.is_running or time.monotonic() > limit:
+                    self.stop()
+                    raise PrefectUnavailable(
+                        f"The Prefect server did not start on {self.ui_url}; the end of {self.log_file}:\n{self._tail()}"
+                    )
+                if should_stop():
+                    return
+                time.sleep(0.2)
+        finally:
+            prefect.close()
+
+    def stop(self) -> None:
+        """End it, politely first; nothing happens when it has ended."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+    def __enter__(self) -> PrefectServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _environment(self) -> dict[str, str]:
+        """Ours, without any Prefect setting of the user's own, which could point it at another database."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        own = {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": self.api_url}
+        database = {name: os.environ[name] for name in ("PREFECT_API_DATABASE_CONNECTION_URL",) if name in os.environ}
+        return inherited | SETTINGS | own | database
+
+    def _tail(self, lines: int = 20) -> str:
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:]) if self.log_file.exists() else "(empty)"
