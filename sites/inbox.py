@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from protocols import clocks
 from protocols.clocks import Place
@@ -17,7 +17,7 @@ from protocols.errors import UnknownThing
 from protocols.model import FormField, Phase, Protocol, in_locale
 from protocols.needs import needs
 from protocols.plan import Plan
-from protocols.state import ExperimentState, SiteState, State, StepKey, StepState, StepStatus
+from protocols.state import ExperimentState, SiteState, SliceTooSmall, State, StepKey, StepState, StepStatus
 from sites import policy
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
@@ -215,12 +215,15 @@ def checkpoint(database: Database, name: str, now: datetime, *, person: str | No
     """One checkpoint: its step, form, answers, signatures, earlier rounds, this person's draft, and why its gate is closed."""
     wanted = CheckpointId.parse(name)
     with database.read() as connection:
-        loaded = load(connection, find(connection, wanted.experiment))
-        if wanted.step not in loaded.plan.steps or (wanted.site and wanted.site not in loaded.state.sites):
-            raise UnknownThing(f"There is no checkpoint {name!r}; `insitu status {wanted.experiment}` shows its gates.")
+        row = find(connection, wanted.experiment)
+        loaded = load(connection, row, wanted.key)
+        try:
+            shown = _checkpoint(loaded, wanted, now, locale)
+        except SliceTooSmall:
+            shown = _checkpoint(load(connection, row), wanted, now, locale)
         past = _past_rounds(connection, loaded.id, wanted)
         draft = _draft(connection, loaded.id, wanted, person)
-    return _checkpoint(loaded, wanted, now, locale) | {"earlier_rounds": past, "draft": draft}
+    return shown | {"earlier_rounds": past, "draft": draft}
 
 
 def _checkpoint(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str) -> dict[str, Any]:
@@ -254,22 +257,31 @@ def form_field(field: FormField, locale: str) -> dict[str, Any]:
     return shown
 
 
+_PAST_ROUNDS = (
+    select(_PAST)
+    .where(_PAST.c.experiment_id == bindparam("experiment"), _PAST.c.site == bindparam("site"), _PAST.c.step == bindparam("step"))
+    .order_by(_PAST.c.round)
+)
+_DRAFT_OF = select(_DRAFT).where(
+    _DRAFT.c.experiment_id == bindparam("experiment"),
+    _DRAFT.c.site == bindparam("site"),
+    _DRAFT.c.step == bindparam("step"),
+    _DRAFT.c.round == bindparam("round"),
+    _DRAFT.c.person == bindparam("person"),
+)
+
+
 def _past_rounds(connection: Connection, experiment: int, wanted: CheckpointId) -> list[dict[str, Any]]:
-    of_step = (_PAST.c.experiment_id == experiment, _PAST.c.site == wanted.site, _PAST.c.step == wanted.step)
-    rows = connection.execute(select(_PAST).where(*of_step).order_by(_PAST.c.round)).mappings()
+    rows = connection.execute(_PAST_ROUNDS, {"experiment": experiment, "site": wanted.site, "step": wanted.step}).mappings()
     names = ("answers", "completed_by", "completed_at", "signatures")
     return [{"round": row["round"], "status": row["status"]} | {name: row["snapshot"][name] for name in names} for row in rows]
 
 
 def _draft(connection: Connection, experiment: int, wanted: CheckpointId, person: str | None) -> dict[str, Any] | None:
-    mine = (
-        _DRAFT.c.experiment_id == experiment,
-        _DRAFT.c.site == wanted.site,
-        _DRAFT.c.step == wanted.step,
-        _DRAFT.c.round == wanted.round,
-        _DRAFT.c.person == (person or ""),
-    )
-    row = connection.execute(select(_DRAFT).where(*mine)).mappings().first()
+    if person is None:
+        return None
+    mine = {"experiment": experiment, "site": wanted.site, "step": wanted.step, "round": wanted.round, "person": person}
+    row = connection.execute(_DRAFT_OF, mine).mappings().first()
     return {"answers": row["answers"], "origin": row["origin"], "saved_at": iso(row["saved_at"])} if row else None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
@@ -46,6 +46,25 @@ _NOTICE, _TIMER, _DRAFT, _DOCUMENT, _INCIDENT = table(Notice), table(Timer), tab
 _PLACE, _TALLY, _PERSON = table(Site), table(Tally), table(Person)
 
 
+# Built once: see sites.snapshot.
+_EARLIER = select(_COMMAND.c.digest, _COMMAND.c.result).where(_COMMAND.c.id == bindparam("id"))
+_LOCALE = select(_PERSON.c.locale).where(_PERSON.c.id == bindparam("id"))
+_INSERT_FACT, _INSERT_COMMAND, _INSERT_TIMER = insert(_FACT), insert(_COMMAND), insert(_TIMER)
+_NOTICE_COLUMNS = [column.name for column in _NOTICE.c if column.name not in ("id", "leased_until")]
+_OWE = {
+    "sqlite": sqlite_insert(_NOTICE).values({name: bindparam(name) for name in _NOTICE_COLUMNS}).on_conflict_do_nothing(),
+    "postgresql": postgresql_insert(_NOTICE).values({name: bindparam(name) for name in _NOTICE_COLUMNS}).on_conflict_do_nothing(),
+}
+_ADVANCE = (
+    update(_EXPERIMENT)
+    .where(_EXPERIMENT.c.id == bindparam("of_experiment"), _EXPERIMENT.c.seq == bindparam("old_seq"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in ("state", "active", "stopped", "pending", "held_at", "suspensions", "seq", "head", "changed_at")
+        }
+    )
+)
 Result = dict[str, Any]
 
 
@@ -276,7 +295,7 @@ class Ledger:
             asked = command() if callable(command) else command
             loaded, decision = self._decide(connection, loaded, asked, now)
             self._write(connection, loaded, decision, now)
-            result = _outcome(name, loaded.plan, decision, now, _locale_of(connection, getattr(asked, "by", "")))
+            result = _outcome(name, loaded.plan, decision, now, lambda: _locale_of(connection, getattr(asked, "by", "")))
             self._remember_command(connection, command_id, described, result)
         return result
 
@@ -313,12 +332,12 @@ class Ledger:
             return
         rows = chained(loaded.id, loaded.code, loaded.plan.hash, loaded.row["seq"], loaded.row["head"], decision.facts)
         save(connection, loaded, decision)
-        connection.execute(insert(_FACT), rows)
+        connection.execute(_INSERT_FACT, rows)
         self._set_timers(connection, loaded, decision)
         self._owe(connection, loaded.row, messages(loaded.plan, decision), now)
         values = experiment_values(decision.state) | {"seq": rows[-1]["seq"], "head": rows[-1]["hash"], "changed_at": now}
-        still = (_EXPERIMENT.c.id == loaded.id, _EXPERIMENT.c.seq == loaded.row["seq"])
-        if connection.execute(update(_EXPERIMENT).where(*still).values(values)).rowcount != 1:
+        new = {f"new_{name}": value for name, value in values.items()}
+        if connection.execute(_ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"]}).rowcount != 1:
             raise IllegalTransition(f"Experiment {loaded.code} was changed by someone else at the same moment; try again.")
 
     def _set_timers(self, connection: Connection, loaded: Loaded, decision: Decision) -> None:
@@ -343,7 +362,7 @@ class Ledger:
                 }
                 for alarm in wanted
             ]
-            connection.execute(insert(_TIMER), rows)
+            connection.execute(_INSERT_TIMER, rows)
 
     def _owe(self, connection: Connection, row: Mapping[str, Any], owed: Sequence[Owed], now: datetime, persons: Sequence[str] = ()) -> int:
         if not owed:
@@ -367,7 +386,7 @@ class Ledger:
             }
             for one in owed
         ]
-        return sum(connection.execute(self._upsert(_NOTICE, one, update=None)).rowcount for one in rows)
+        return sum(connection.execute(_OWE[self.database.dialect], one).rowcount for one in rows)
 
     def _fire(self, timer: int) -> int:
         with self.database.write() as connection:
@@ -471,7 +490,7 @@ class Ledger:
         """The first result of this command id, if it was carried out before."""
         if command_id is None:
             return None
-        row = connection.execute(select(_COMMAND.c.digest, _COMMAND.c.result).where(_COMMAND.c.id == command_id)).first()
+        row = connection.execute(_EARLIER, {"id": command_id}).first()
         if row is None:
             return None
         if row.digest != _digest(described):
@@ -484,7 +503,7 @@ class Ledger:
     ) -> None:
         if command_id is not None:
             row = {"id": command_id, "digest": _digest(described), "result": compact(result), "at": self.clock.now()}
-            connection.execute(insert(_COMMAND), row)
+            connection.execute(_INSERT_COMMAND, row)
 
     def _upsert(self, into: Any, row: Mapping[str, Any], *, update: Mapping[str, Any] | None) -> Any:
         """INSERT that, where the row is there already, changes `update` or (None) nothing."""
@@ -515,7 +534,7 @@ def _today(loaded: Loaded, key: StepKey, now: datetime) -> Any:
 
 
 def _locale_of(connection: Connection, person: str) -> str:
-    return connection.execute(select(_PERSON.c.locale).where(_PERSON.c.id == person)).scalar() or "fr"
+    return connection.execute(_LOCALE, {"id": person}).scalar() or "fr"
 
 
 def _places(connection: Connection, codes: Sequence[str]) -> list[dict[str, str]]:
@@ -531,12 +550,13 @@ def _places(connection: Connection, codes: Sequence[str]) -> list[dict[str, str]
 _MOVES = {FactKind.GATE_PASSED: "passed", FactKind.GATE_RETURNED: "returned", FactKind.GATE_STOPPED: "stopped"}
 
 
-def _outcome(name: CheckpointId, plan: Plan, decision: Decision, now: datetime, locale: str) -> Result:
+def _outcome(name: CheckpointId, plan: Plan, decision: Decision, now: datetime, locale_of: Callable[[], str]) -> Result:
     """What a command did to its checkpoint, as the doors report it."""
     moved = [_MOVES[fact.kind] for fact in decision.facts if fact.kind in _MOVES and (fact.step, fact.site) == name.key]
     step = decision.state.step(name.key)
     status = moved[-1] if moved else step.status.value
     waits = [] if moved else needs(plan, decision.state, name.key, now)
+    locale = locale_of() if waits else ""
     return {
         "id": str(name),
         "experiment": name.experiment,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Date, and_, bindparam, exists, literal_column, or_, select
 
 from protocols.errors import NotAssigned
 from protocols.needs import MANAGER
@@ -16,22 +16,27 @@ from sites.tables import Assignment, Person
 _ASSIGNMENT, _PERSON = table(Assignment), table(Person)
 
 
-def in_force(on: date) -> ColumnElement[bool]:
+def in_force(on: date | BindParameter[date]) -> ColumnElement[bool]:
     """The assignments in force on a local date, both ends included."""
     begins, ends = _ASSIGNMENT.c.from_date, _ASSIGNMENT.c.until_date
     return and_(or_(begins.is_(None), begins <= on), or_(ends.is_(None), ends >= on))
 
 
+_HOLDS = select(
+    exists().where(
+        _ASSIGNMENT.c.person == bindparam("person"),
+        _ASSIGNMENT.c.role == bindparam("role"),
+        _ASSIGNMENT.c.site.in_([literal_column("''"), bindparam("site")]),
+        _ASSIGNMENT.c.experiment.in_([literal_column("''"), bindparam("experiment")]),
+        in_force(bindparam("on", type_=Date())),
+    )
+)
+
+
 def holds(connection: Connection, person: str, role: str, *, site: str, experiment: str, on: date) -> bool:
     """Whether a person holds a role for a step at `site` ("" for an experiment step), in that experiment, that day."""
-    wanted = (
-        _ASSIGNMENT.c.person == person,
-        _ASSIGNMENT.c.role == role,
-        _ASSIGNMENT.c.site.in_(("", site)),
-        _ASSIGNMENT.c.experiment.in_(("", experiment)),
-        in_force(on),
-    )
-    return bool(connection.execute(select(exists().where(*wanted))).scalar())
+    asked = {"person": person, "role": role, "site": site, "experiment": experiment, "on": on}
+    return bool(connection.execute(_HOLDS, asked).scalar())
 
 
 def require(connection: Connection, person: str, role: str, *, site: str = "", experiment: str = "", on: date, to: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, literal_column, select, update
 
 from protocols.clocks import Place, Suspension
 from protocols.engine import Decision
@@ -21,6 +22,19 @@ from sites.tables import Experiment, ExperimentSite, PastRound, Step, Tally
 
 _EXPERIMENT, _SITE, _STEP, _TALLY, _PAST = table(Experiment), table(ExperimentSite), table(Step), table(Tally), table(PastRound)
 
+# Statements of the daily path are built once: building one costs ten times what running it does (docs/performance.md).
+_FIND = select(_EXPERIMENT).where(_EXPERIMENT.c.code == bindparam("code"))
+_FIND_AND_LOCK = _FIND.with_for_update()
+_SITES_OF = select(_SITE).where(_SITE.c.experiment_id == bindparam("experiment")).order_by(_SITE.c.site)
+_SITE_OF = _SITES_OF.where(_SITE.c.site == bindparam("site"))
+_STEPS_OF = select(_STEP).where(_STEP.c.experiment_id == bindparam("experiment"))
+_THROUGH_OF = select(_TALLY.c.step, _TALLY.c.through).where(_TALLY.c.experiment_id == bindparam("experiment"))
+_UPDATE_TALLY = (
+    update(_TALLY)
+    .where(_TALLY.c.experiment_id == bindparam("of_experiment"), _TALLY.c.step == bindparam("of_step"))
+    .values(through=bindparam("count"))
+)
+_INSERT_STEP, _INSERT_PAST = insert(_STEP), insert(_PAST)
 _UPDATE_STEP = (
     update(_STEP)
     .where(
@@ -52,8 +66,7 @@ class Loaded:
 
 def find(connection: Connection, code: str, *, lock: bool = False) -> Mapping[str, Any]:
     """The experiment's row. With `lock`, other commands on it wait their turn. Raises UnknownThing."""
-    query = select(_EXPERIMENT).where(_EXPERIMENT.c.code == code)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    row = connection.execute(_FIND_AND_LOCK if lock else _FIND, {"code": code}).mappings().first()
     if row is None:
         raise UnknownThing(f"There is no experiment {code!r}; `insitu status` lists them.")
     return dict(row)
@@ -66,6 +79,11 @@ def load(connection: Connection, row: Mapping[str, Any], key: StepKey | None = N
         return Loaded(row, plan, _state(connection, row, plan, None, None))
     if key.step not in plan.steps:
         raise UnknownThing(f"Protocol {row['protocol_id']} {row['version']} has no step {key.step!r}; it has {', '.join(plan.steps)}.")
+    if plan.is_site_step(key.step) is not bool(key.site):
+        wanted = "a site, as in CODE:step:SITE:1" if not key.site else "no site, as in CODE:step::1"
+        raise UnknownThing(
+            f"Step {key.step!r} is a step of {'each site' if not key.site else 'the experiment'}; its checkpoint names {wanted}."
+        )
     names = plan.neighbourhood(key.step)
     fans_out = not key.site and any(plan.is_site_step(name) for name in names)
     return Loaded(row, plan, _state(connection, row, plan, names, None if fans_out else key.site))
@@ -94,8 +112,7 @@ def _state(connection: Connection, row: Mapping[str, Any], plan: Plan, names: fr
 def _sites(connection: Connection, experiment: int, site: str | None) -> dict[str, SiteInfo]:
     if site == "":
         return {}
-    query = select(_SITE).where(_SITE.c.experiment_id == experiment).order_by(_SITE.c.site)
-    rows = connection.execute(query if site is None else query.where(_SITE.c.site == site)).mappings()
+    rows = connection.execute(_SITES_OF if site is None else _SITE_OF, {"experiment": experiment, "site": site}).mappings()
     found = {row["site"]: _site(dict(row)) for row in rows}
     if site and site not in found:
         raise UnknownThing(f"Site {site} takes no part in this experiment.")
@@ -112,20 +129,36 @@ def _suspensions(pairs: Iterable[list[str]]) -> tuple[Suspension, ...]:
 
 
 def _steps(connection: Connection, experiment: int, names: frozenset[str] | None, site: str | None) -> dict[StepKey, StepState]:
-    query = select(_STEP).where(_STEP.c.experiment_id == experiment)
-    if site is not None:
-        query = query.where(_STEP.c.site.in_(("", site) if site else ("",)))
-    if names is not None:
-        query = query.where(_STEP.c.step.in_(sorted(names)))
-    return {step.key: step for step in (step_state(dict(row)) for row in connection.execute(query).mappings())}
+    chosen = sorted(names) if names is not None else []
+    query = _steps_query(None if names is None else len(chosen), None if site is None else bool(site))
+    values = {"experiment": experiment, "site": site} | _numbered(chosen)
+    return {step.key: step for step in (step_state(dict(row)) for row in connection.execute(query, values).mappings())}
+
+
+@lru_cache(maxsize=512)
+def _steps_query(names: int | None, at_site: bool | None) -> Select[Any]:
+    """The steps by so many names (None: all), at the experiment and a site (True), the experiment only (False), or everywhere (None)."""
+    query = _STEPS_OF
+    if at_site is not None:
+        query = query.where(_STEP.c.site.in_([literal_column("''"), *([bindparam("site")] if at_site else [])]))
+    return query if names is None else query.where(_STEP.c.step.in_([bindparam(f"name_{number}") for number in range(names)]))
+
+
+def _numbered(names: Iterable[str]) -> dict[str, str]:
+    return {f"name_{number}": name for number, name in enumerate(names)}
 
 
 def _through(connection: Connection, experiment: int, plan: Plan, names: frozenset[str] | None) -> dict[str, int]:
-    joined = plan.joined if names is None else plan.joined & names
+    joined = sorted(plan.joined if names is None else plan.joined & names)
     if not joined:
         return {}
-    query = select(_TALLY.c.step, _TALLY.c.through).where(_TALLY.c.experiment_id == experiment, _TALLY.c.step.in_(sorted(joined)))
-    return {row.step: row.through for row in connection.execute(query)}
+    rows = connection.execute(_through_query(len(joined)), {"experiment": experiment} | _numbered(joined))
+    return {row.step: row.through for row in rows}
+
+
+@lru_cache(maxsize=512)
+def _through_query(names: int) -> Select[Any]:
+    return _THROUGH_OF.where(_TALLY.c.step.in_([bindparam(f"name_{number}") for number in range(names)]))
 
 
 def step_state(row: Mapping[str, Any]) -> StepState:
@@ -187,9 +220,9 @@ def save(connection: Connection, loaded: Loaded, decision: Decision) -> None:
     changed = [step for key, step in after.steps.items() if before.steps.get(key) is not step]
     _save_steps(connection, loaded, [step for step in changed if step.key in before.steps])
     if fresh := [step for step in changed if step.key not in before.steps]:
-        connection.execute(insert(_STEP), [_keyed(loaded.id, step) | step_row(loaded.plan, step) for step in fresh])
+        connection.execute(_INSERT_STEP, [_keyed(loaded.id, step) | step_row(loaded.plan, step) for step in fresh])
     if decision.ended_rounds:
-        connection.execute(insert(_PAST), [_past_round(loaded, step) for step in decision.ended_rounds])
+        connection.execute(_INSERT_PAST, [_past_round(loaded, step) for step in decision.ended_rounds])
     _save_sites(connection, loaded, after)
     _save_tallies(connection, loaded, after)
 
@@ -226,8 +259,7 @@ def _save_sites(connection: Connection, loaded: Loaded, after: State) -> None:
 def _save_tallies(connection: Connection, loaded: Loaded, after: State) -> None:
     for step in loaded.plan.joined & after.through.keys():
         if (count := after.through[step]) != loaded.state.through.get(step, 0):
-            where = (_TALLY.c.experiment_id == loaded.id, _TALLY.c.step == step)
-            connection.execute(update(_TALLY).where(*where).values(through=count))
+            connection.execute(_UPDATE_TALLY, {"of_experiment": loaded.id, "of_step": step, "count": count})
 
 
 def experiment_values(state: State) -> dict[str, Any]:

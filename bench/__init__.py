@@ -1,0 +1,1 @@
+"""Speed, measured: `python -m bench gates …`, `python -m bench flat`."""

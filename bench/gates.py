@@ -1,0 +1,99 @@
+"""How many gates a second: clients in a closed loop complete checkpoints, each waiting until the next gate can be read."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import resource
+import statistics
+import time
+import uuid
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import psutil
+from sqlalchemy import text
+
+from bench import scene
+from sites import inbox
+from sites.clock import SystemClock
+from sites.database import Database
+from sites.ledger import Ledger
+
+SITE = "S0001"
+
+
+def run(experiments: int, gates: int, clients: int, url: str) -> dict[str, Any]:
+    """Play `experiments` linear experiments of `gates` gates with as many processes as `clients`, on an empty database.
+
+    Returns gates_per_s, latency_ms (p50, p95, p99 from "complete" called to the next gate read), rss_mb of all processes at
+    their largest, bytes_per_gate of database growth, cpu_s_per_gate of the clients.
+    """
+    database = Database(url)
+    ledger = scene.prepare(database, [scene.linear(gates)])
+    codes = [ledger.launch(f"linear-{gates}", [SITE], {}, scene.MANAGER)["code"] for _ in range(experiments)]
+    before = size(database)
+    database.dispose()
+    context = mp.get_context("spawn")
+    results: Queue[dict[str, Any]] = context.Queue()
+    start = context.Barrier(clients + 1)
+    workers = [context.Process(target=_client, args=(url, codes[number::clients], gates, start, results)) for number in range(clients)]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    began = time.perf_counter()
+    parts = [results.get() for _ in workers]
+    elapsed = time.perf_counter() - began
+    for worker in workers:
+        worker.join()
+    return _summary(parts, elapsed, size(database) - before, experiments * gates)
+
+
+def _client(url: str, codes: list[str], gates: int, start: Barrier, results: Queue[dict[str, Any]]) -> None:
+    database = Database(url)
+    ledger = Ledger(database, SystemClock())
+    now = ledger.clock.now
+    for code in codes[:1]:
+        inbox.checkpoint(database, f"{code}:gate-0:{SITE}:1", now())
+    start.wait()
+    used, latencies = _cpu(), []
+    for gate in range(gates):
+        for code in codes:
+            began = time.perf_counter()
+            done = ledger.complete(f"{code}:gate-{gate}:{SITE}:1", scene.ANSWERS, scene.COORDINATOR, command_id=uuid.uuid4().hex)
+            assert done["gate"] == "passed", done
+            if gate + 1 < gates:
+                shown = inbox.checkpoint(database, f"{code}:gate-{gate + 1}:{SITE}:1", now())
+                assert shown["status"] == "open", shown
+            latencies.append(time.perf_counter() - began)
+    results.put({"latencies": latencies, "cpu": _cpu() - used, "rss": psutil.Process(os.getpid()).memory_info().rss})
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _summary(parts: list[dict[str, Any]], elapsed: float, grown: int, gates: int) -> dict[str, Any]:
+    latencies = sorted(latency * 1000 for part in parts for latency in part["latencies"])
+    cuts = statistics.quantiles(latencies, n=100, method="inclusive")
+    return {
+        "gates": gates,
+        "gates_per_s": round(gates / elapsed, 1),
+        "latency_ms": {"p50": round(cuts[49], 2), "p95": round(cuts[94], 2), "p99": round(cuts[98], 2)},
+        "rss_mb": round(sum(part["rss"] for part in parts) / 2**20, 1),
+        "bytes_per_gate": round(grown / gates),
+        "cpu_s_per_gate": round(sum(part["cpu"] for part in parts) / gates, 5),
+    }
+
+
+def size(database: Database) -> int:
+    """The bytes the database takes on disk, its log folded in."""
+    with database.read() as connection:
+        if not database.is_sqlite:
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+        connection.commit()
+        connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        return int(pages) * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
