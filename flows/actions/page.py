@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from flows.actions import numbers
-from flows.actions.plot import draw, drawable, label
+from flows.actions.plot import MAX_PANELS, draw, drawable, label
 from flows.actions.record import Ending, Record
 from flows.actions.statistics import Figure, figures
 from flows.actions.words import word
@@ -304,9 +304,8 @@ class Page:
 
     @property
     def undrawn(self) -> int:
-        """How many numeric figures by site the drawing has no room for."""
-        by_site = [figure for figure in self.figures if figure.is_numeric and figure.step.scope is Scope.SITE]
-        return len(by_site) - len(drawable(self.figures))
+        """How many figures the drawing has no room for."""
+        return len(drawable(self.figures)[MAX_PANELS:])
 
     def label(self, figure: Figure) -> str:
         return label(figure, self.locale)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.actions.numbers import written
 from flows.actions.statistics import Figure
-from protocols.model import in_locale
+from protocols.model import Scope, in_locale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,17 +59,18 @@ _one_drawing = threading.Lock()
 
 
 def drawable(figures: Sequence[Figure]) -> tuple[Figure, ...]:
-    """The figures that a drawing by site can show: numeric, of site steps; columns of tables first, at most `MAX_PANELS`."""
-    by_site = [figure for figure in figures if figure.is_numeric and any(sample.site for sample in figure.samples)]
-    return tuple(sorted(by_site, key=lambda figure: figure.per != "row")[:MAX_PANELS])
+    """The figures that a drawing by site can show: numbers of site steps, with a value; columns of tables first."""
+    by_site = [figure for figure in figures if figure.is_numeric and figure.step.scope is Scope.SITE]
+    known = [figure for figure in by_site if any(value is not None for value in figure.pooled)]
+    return tuple(sorted(known, key=lambda figure: figure.per != "row"))
 
 
 def draw(figures: Sequence[Figure], locale: str) -> str:
     """The drawing as an `<svg>` element with a title and a text alternative; "" when there is nothing to draw.
 
-    The same figures always give the same text.
+    The same figures always give the same text. At most `MAX_PANELS` of them are drawn.
     """
-    if not (shown := drawable(figures)):
+    if not (shown := drawable(figures)[:MAX_PANELS]):
         return ""
     with _one_drawing:
         drawing = _drawing(shown, locale)
