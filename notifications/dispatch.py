@@ -46,11 +46,11 @@ INCIDENTS = {
         "en": "Messages to {person} do not arrive ({error}). Correct the address, or tell this person another way.",
     },
     "nobody": {
-        "fr": "Personne n'a reçu l'avis {notice} : nul n'exerce aujourd'hui {roles}. Affectez quelqu'un : insitu assign.",
+        "fr": "Personne n'a reçu la notification {notice} : nul n'exerce aujourd'hui {roles}. Affectez quelqu'un : insitu assign.",
         "en": "Nobody received the notice {notice}: no one holds {roles} today. Assign someone: insitu assign.",
     },
     "unsendable": {
-        "fr": "L'avis {notice} ne peut pas être envoyé : {error}",
+        "fr": "La notification {notice} ne peut pas être envoyée : {error}",
         "en": "The notice {notice} cannot be sent: {error}",
     },
 }
@@ -103,8 +103,9 @@ class Dispatcher:
         with self.database.read() as connection:
             if not connection.execute(select(exists().where(_owed(now)))).scalar():
                 return None
-        first = select(_NOTICE.c.id).where(_owed(now)).order_by(_NOTICE.c.next_at, _NOTICE.c.id).limit(1)
-        claim = update(_NOTICE).where(_NOTICE.c.id.in_(first.with_for_update(skip_locked=True)), _owed(now))
+        first = select(_NOTICE.c.id).where(_owed(now)).order_by(_NOTICE.c.next_at, _NOTICE.c.id).limit(1).with_for_update(skip_locked=True)
+        # Equality, not IN: PostgreSQL may run an IN's subquery again for each row, and then claims several (measured, 18).
+        claim = update(_NOTICE).where(_NOTICE.c.id == first.scalar_subquery(), _owed(now))
         with self.database.write() as connection:
             values = {"leased_by": self.name, "leased_until": now + LEASE}
             return first_row(connection, claim.values(values).returning(*_NOTICE.c))
@@ -117,8 +118,9 @@ class Dispatcher:
         except DatabaseUnavailable:
             raise
         except Exception as error:
-            log.exception("Notice %s failed and will be tried again", notice["key"])
-            self._report(notice, f"unsendable:{notice['key']}", "unsendable", error=type(error).__name__)
+            is_known = isinstance(error, InsituError)
+            log.error("Notice %s failed and will be tried again: %s", notice["key"], error, exc_info=not is_known)
+            self._report(notice, f"unsendable:{notice['key']}", "unsendable", error=error if is_known else type(error).__name__)
             self._try_later(notice)
 
     def _decide_and_tell(self, notice: Row) -> None:

