@@ -8,6 +8,7 @@ from protocols.documents import Path
 from protocols.errors import InvalidProtocol, Problem, did_you_mean
 from protocols.lint.forms import duplicates, form_problems
 from protocols.lint.graph import Graph, graph_of, order_problems
+from protocols.lint.scopes import Scopes
 from protocols.lint.steps import Known, step_problems
 from protocols.model import LOCALES, FieldType, FormField, Protocol
 from protocols.parsing import Parsed, parse
@@ -45,8 +46,9 @@ def _problems(parsed: Parsed, graph: Graph, known: Known) -> Iterator[Problem]:
     yield from duplicates([step.id for step in protocol.steps], ("steps",), "step", document)
     yield from order_problems(parsed, graph)
     yield from form_problems(protocol.launch, ("launch",), protocol, document)
+    scopes = Scopes(protocol, graph)
     for position in range(len(protocol.steps)):
-        yield from step_problems(position, protocol, graph, document, known)
+        yield from step_problems(position, protocol, scopes, document, known)
     yield from _pathway_problems(parsed)
     yield from _unused_roles(parsed)
     yield from _missing_translations(document.value, (), parsed)

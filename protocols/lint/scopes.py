@@ -42,22 +42,6 @@ def type_of_form(form: Iterable[FormField]) -> Type:
     return Type("map", names=Names("field", {field.id: type_of_field(field) for field in form}))
 
 
-def scope_of_gate(step: Step, protocol: Protocol, graph: Graph) -> Names:
-    """The names in a gate's conditions: everything, with the answers of its own checkpoint if it has one."""
-    names = _scope(step, protocol, graph)
-    if step.checkpoint is None:
-        sentence = f"`{step.id}` has no checkpoint, so nobody gives answers: give it a checkpoint, or read another step's answers."
-        return replace(names, refused={**names.refused, "answers": ("no_checkpoint", sentence)})
-    return replace(names, known={**names.known, "answers": type_of_form(step.checkpoint.form)})
-
-
-def scope_of_when(step: Step, protocol: Protocol, graph: Graph) -> Names:
-    """The names in a `when`, which is read before anyone is asked."""
-    names = _scope(step, protocol, graph)
-    sentence = "A `when` is read before anyone answers: use `launch`, or an earlier step as `steps.<id>.answers`."
-    return replace(names, refused={**names.refused, "answers": ("no_answers_yet", sentence)})
-
-
 def scope_of_show_if(field: FormField, form: Iterable[FormField]) -> Names:
     """The names in a `show_if`: the other fields of the same form."""
     others = {other.id: type_of_field(other) for other in form if other.id != field.id}
@@ -67,37 +51,58 @@ def scope_of_show_if(field: FormField, form: Iterable[FormField]) -> Names:
     return Names("name", {"answers": Type("map", names=Names("field", others, itself))}, refused)
 
 
-def _scope(step: Step, protocol: Protocol, graph: Graph) -> Names:
-    known = _EVERYWHERE | {"launch": type_of_form(protocol.launch), "steps": _steps(step, graph)}
-    if step.scope is Scope.SITE:
-        sentence = f"`{step.id}` is a site step: `steps.<id>` reads the same site's steps; `sites_of` is for experiment steps."
-        return Names("name", known | {"site": _SITE}, {"sites_of": ("wrong_scope", sentence)})
-    sentence = f"`{step.id}` is an experiment step and stands at no site: give it `scope: site`, or use `sites` or `sites_of.<step>`."
-    return Names("name", known | {"sites_of": _sites_of(step, graph)}, {"site": ("wrong_scope", sentence)})
+class Scopes:
+    """The scopes of one protocol's steps. What each step offers to the others is worked out once."""
 
+    def __init__(self, protocol: Protocol, graph: Graph) -> None:
+        self._graph = graph
+        self._entries = {step.id: _entry(step) for step in graph.steps.values()}
+        self._lists = {step.id: Type("list", item=_entry(step, site=TEXT)) for step in graph.steps.values() if step.scope is Scope.SITE}
+        self._everywhere = _EVERYWHERE | {"launch": type_of_form(protocol.launch)}
 
-def _steps(step: Step, graph: Graph) -> Type:
-    known, refused = {}, {}
-    for other in graph.steps.values():
-        if step.scope is Scope.EXPERIMENT and other.scope is Scope.SITE:
-            refused[other.id] = ("wrong_scope", f"`{other.id}` is a site step: read all its sites as the list `sites_of.{other.id}`.")
-        elif graph.comes_before(other.id, step.id) or other.id == step.id:
-            known[other.id] = _entry(other)
-        else:
-            refused[other.id] = _not_yet_known(other, step)
-    return Type("map", names=Names("step", known, refused))
+    def of_gate(self, step: Step) -> Names:
+        """The names in a gate's conditions: everything, with the answers of its own checkpoint if it has one."""
+        names = self._of(step)
+        if step.checkpoint is None:
+            sentence = f"`{step.id}` has no checkpoint, so nobody gives answers: give it one, or read another step's answers."
+            return replace(names, refused={**names.refused, "answers": ("no_checkpoint", sentence)})
+        return replace(names, known={**names.known, "answers": type_of_form(step.checkpoint.form)})
 
+    def of_when(self, step: Step) -> Names:
+        """The names in a `when`, which is read before anyone is asked."""
+        names = self._of(step)
+        sentence = "A `when` is read before anyone answers: use `launch`, or an earlier step as `steps.<id>.answers`."
+        return replace(names, refused={**names.refused, "answers": ("no_answers_yet", sentence)})
 
-def _sites_of(step: Step, graph: Graph) -> Type:
-    known, refused = {}, {}
-    for other in graph.steps.values():
-        if other.scope is Scope.EXPERIMENT:
-            refused[other.id] = ("wrong_scope", f"`{other.id}` is an experiment step: read it as `steps.{other.id}`.")
-        elif graph.comes_before(other.id, step.id):
-            known[other.id] = Type("list", item=_entry(other, site=TEXT))
-        else:
-            refused[other.id] = _not_yet_known(other, step)
-    return Type("map", names=Names("step", known, refused))
+    def _of(self, step: Step) -> Names:
+        known = self._everywhere | {"steps": self._steps(step)}
+        if step.scope is Scope.SITE:
+            sentence = f"`{step.id}` is a site step: `steps.<id>` reads the same site's steps; `sites_of` is for experiment steps."
+            return Names("name", known | {"site": _SITE}, {"sites_of": ("wrong_scope", sentence)})
+        sentence = f"`{step.id}` is an experiment step and stands at no site: give it `scope: site`, or use `sites` or `sites_of.<step>`."
+        return Names("name", known | {"sites_of": self._sites_of(step)}, {"site": ("wrong_scope", sentence)})
+
+    def _steps(self, step: Step) -> Type:
+        known, refused = {}, {}
+        for other in self._graph.steps.values():
+            if step.scope is Scope.EXPERIMENT and other.scope is Scope.SITE:
+                refused[other.id] = ("wrong_scope", f"`{other.id}` is a site step: read all its sites as the list `sites_of.{other.id}`.")
+            elif self._graph.comes_before(other.id, step.id) or other.id == step.id:
+                known[other.id] = self._entries[other.id]
+            else:
+                refused[other.id] = _not_yet_known(other, step)
+        return Type("map", names=Names("step", known, refused))
+
+    def _sites_of(self, step: Step) -> Type:
+        known, refused = {}, {}
+        for other in self._graph.steps.values():
+            if other.scope is Scope.EXPERIMENT:
+                refused[other.id] = ("wrong_scope", f"`{other.id}` is an experiment step: read it as `steps.{other.id}`.")
+            elif self._graph.comes_before(other.id, step.id):
+                known[other.id] = self._lists[other.id]
+            else:
+                refused[other.id] = _not_yet_known(other, step)
+        return Type("map", names=Names("step", known, refused))
 
 
 def _not_yet_known(other: Step, step: Step) -> tuple[str, str]:

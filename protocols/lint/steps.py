@@ -9,8 +9,7 @@ from datetime import timedelta
 from protocols.documents import Document
 from protocols.errors import Problem, did_you_mean
 from protocols.lint.forms import Path, form_problems
-from protocols.lint.graph import Graph
-from protocols.lint.scopes import scope_of_gate, scope_of_when
+from protocols.lint.scopes import Scopes
 from protocols.lint.truth import can_hold, outcomes
 from protocols.lint.types import Checked, Names, check
 from protocols.model import Calendar, Due, Protocol, Scope, Step, duration
@@ -27,7 +26,7 @@ class Known:
     notices: Collection[str] | None = None
 
 
-def step_problems(position: int, protocol: Protocol, graph: Graph, document: Document, known: Known) -> Iterator[Problem]:
+def step_problems(position: int, protocol: Protocol, scopes: Scopes, document: Document, known: Known) -> Iterator[Problem]:
     """Everything wrong with one step but its place in the order."""
     step, path = protocol.steps[position], ("steps", position)
     yield from _people_problems(step, path, protocol, document)
@@ -35,8 +34,8 @@ def step_problems(position: int, protocol: Protocol, graph: Graph, document: Doc
     yield from _deadline_problems(step, path, protocol, document)
     if step.checkpoint is not None:
         yield from form_problems(step.checkpoint.form, (*path, "checkpoint", "form"), protocol, document)
-    yield from _when_problems(step, path, protocol, graph, document)
-    yield from _gate_problems(step, path, scope_of_gate(step, protocol, graph), document)
+    yield from _when_problems(step, path, scopes, document)
+    yield from _gate_problems(step, path, scopes.of_gate(step), document)
 
 
 def _people_problems(step: Step, path: Path, protocol: Protocol, document: Document) -> Iterator[Problem]:
@@ -115,11 +114,11 @@ def _shortest_span(due: Due) -> timedelta:
     return timedelta(days=due.days * 7 / 5 if due.calendar is Calendar.WORKING else due.days)
 
 
-def _when_problems(step: Step, path: Path, protocol: Protocol, graph: Graph, document: Document) -> Iterator[Problem]:
+def _when_problems(step: Step, path: Path, scopes: Scopes, document: Document) -> Iterator[Problem]:
     if step.when is None:
         return
     here = (*path, "when")
-    checked = check(step.when, scope_of_when(step, protocol, graph))
+    checked = check(step.when, scopes.of_when(step))
     yield from _findings(checked, here, document)
     if _is_sound(checked) and not can_hold(checked):
         yield document.problem(here, "never_opens", f"`{step.id}` would always be skipped: its `when` is never true.")
