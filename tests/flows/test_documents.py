@@ -262,6 +262,18 @@ def test_rendering_twice_stores_once(played: tuple[Ledger, str]) -> None:
     assert all(hashlib.sha256(ledger.document(one["hash"])["content"]).hexdigest() == one["hash"] for one in first["documents"])
 
 
+def test_without_the_system_libraries_the_html_stays_and_a_note_says_why(
+    played: tuple[Ledger, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, code = played
+    (tmp_path / "weasyprint.py").write_text("raise OSError(\"cannot load library 'libpango-1.0-0'\")")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "weasyprint", raising=False)
+    made = render(context(ledger, code, "ethics"), template="ethics-dossier")
+    assert [one["media_type"] for one in made["documents"]] == ["text/html"]
+    assert "libpango" in made["pdf_note"]
+
+
 def test_a_site_pack_asked_for_by_the_experiment_is_made_for_every_active_site(played: tuple[Ledger, str]) -> None:
     ledger, code = played
     made = render(context(ledger, code, "evaluation"), template="site-pack")
