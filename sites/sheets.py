@@ -1,0 +1,284 @@
+"""Files of sites, people and assignments: a YAML or CSV text becomes rows that know their lines, and every problem of their shape."""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from protocols.clocks import known_place
+from protocols.documents import Document, read_document
+from protocols.errors import InvalidImport, InvalidInput, InvalidProtocol, Problem, did_you_mean
+from protocols.model import LOCALES
+
+KINDS = ("sites", "people", "assignments")
+SEPARATORS = ";,\t"
+BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+# A site's code is part of a checkpoint's name, between colons, and of addresses of pages.
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+_SLUG = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+_EMAIL = re.compile(r"[^@\s,;:<>\"()\[\]\\]{1,64}@([A-Za-z0-9-]+\.)+[A-Za-z0-9-]{2,63}")
+_CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: `expected` says what it takes when `fits` refuses; `required` columns may not be empty."""
+
+    fits: Callable[[str], object]
+    expected: str
+    required: bool = True
+    default: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One site, person or assignment as the file says it; `channels` is a list, every other value a text ("" for none)."""
+
+    kind: str
+    values: Mapping[str, Any]
+    line: int
+    path: str
+
+
+@dataclass(slots=True)
+class Sheet:
+    """The rows of a file by kind, and what is wrong with it."""
+
+    file: str
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    problems: list[Problem] = field(default_factory=list)
+
+    def blame(self, line: int, code: str, message: str, path: str = "", *, warn: bool = False) -> None:
+        self.problems.append(Problem(line, code, message, path, self.file, "warning" if warn else "error"))
+
+
+def _one_line(text: str) -> bool:
+    """A name ends up in the header of a mail: a line break there would forge another one."""
+    return len(text) <= 200 and not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in text)
+
+
+def _iso_date(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text)) and len(text) == 10
+    except ValueError:
+        return False
+
+
+_NAME = Column(_one_line, "one line of at most 200 characters")
+_DATE = Column(_iso_date, "a date such as 2026-03-31", required=False)
+_SITE_CODE = Column(_CODE.fullmatch, "a code of letters, digits, `-`, `_` and `.`, 32 at most, such as CAEN")
+_PERSON_ID = Column(_PERSON.fullmatch, "an id of letters, digits, `.`, `-`, `_` and `@`, 64 at most, such as a.martin")
+
+COLUMNS: dict[str, dict[str, Column]] = {
+    "sites": {
+        "code": _SITE_CODE,
+        "name": _NAME,
+        "kind": Column(_SLUG.fullmatch, "a word in lower case such as public_hospital, clinic, nursing_home or town_practice"),
+        "territory": Column(bool, ""),
+        "timezone": Column(bool, ""),
+    },
+    "people": {
+        "id": _PERSON_ID,
+        "name": _NAME,
+        "email": Column(_EMAIL.fullmatch, "an e-mail address such as a.martin@example.org"),
+        "locale": Column(LOCALES.__contains__, "fr or en", required=False, default="fr"),
+        "channels": Column(_CHANNEL.fullmatch, "an Apprise address such as tgram://…", required=False),
+    },
+    "assignments": {
+        "person": _PERSON_ID,
+        "role": Column(_SLUG.fullmatch, "a role of a protocol, such as site_coordinator"),
+        "site": Column(_SITE_CODE.fits, _SITE_CODE.expected, required=False),
+        "experiment": Column(_one_line, "the code of an experiment", required=False),
+        "from": _DATE,
+        "until": _DATE,
+    },
+}
+KEYS = {"sites": ("code",), "people": ("id",), "assignments": ("person", "role", "site", "experiment")}
+
+
+def decoded(content: bytes, file: str = "") -> str:
+    """The text of a file: UTF-8 or UTF-16 as its mark says, else UTF-8, else, for CSV only, Windows-1252 as Excel saves it.
+
+    Raises InvalidImport for anything else.
+    """
+    marked = [name for mark, name in BYTE_ORDER_MARKS if content.startswith(mark)]
+    line = 0
+    for encoding in marked or (["utf-8", "cp1252"] if _is_csv(file) else ["utf-8"]):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+    message = "This is not UTF-8 text. Save the file as UTF-8 (in Excel: CSV UTF-8) and import it again."
+    raise InvalidImport([Problem(line, "not_utf8", message, "", file)])
+
+
+def read(text: str, file: str = "") -> Sheet:
+    """The rows of a text: CSV when `file` ends in .csv, .tsv or .txt, else YAML. Raises InvalidImport when it is neither."""
+    sheet = Sheet(file)
+    for row in _csv_rows(text, sheet) if _is_csv(file) else _yaml_rows(text, sheet):
+        _check(row, sheet)
+    return sheet
+
+
+def row_of(kind: str, values: Mapping[str, Any]) -> Sheet:
+    """A sheet of one row that came from no file, checked."""
+    sheet = Sheet("")
+    _check(Row(kind, {name: values.get(name, column.default) for name, column in COLUMNS[kind].items()}, 0, ""), sheet)
+    return sheet
+
+
+# ------------------------------------------------------------------ one row
+
+
+def _check(row: Row, sheet: Sheet) -> None:
+    """Keep the row; note what is wrong with each of its values."""
+    sheet.rows[row.kind].append(row)
+    for name, column in COLUMNS[row.kind].items():
+        value, path = row.values[name], f"{row.path}.{name}".lstrip(".")
+        if isinstance(value, list):
+            for place, address in enumerate(value, 1):
+                if not column.fits(address):  # an address can hold a password: it is not repeated
+                    sheet.blame(row.line, "bad_channel", f"Channel {place} is not {column.expected}.", path)
+        elif not value and column.required:
+            sheet.blame(row.line, "missing_value", f"`{name}` is missing: {column.expected or 'it says where the site stands'}.", path)
+        elif value and not column.fits(value):
+            sheet.blame(row.line, "bad_value", f"`{name}` should be {column.expected}, not {value!r}.{_hint(column, value)}", path)
+    if row.kind == "sites":
+        _check_place(row, sheet)
+    if row.kind == "assignments" and "" < row.values["until"] < row.values["from"]:
+        sheet.blame(row.line, "ends_before_it_begins", f"It ends on {row.values['until']}, before it begins.", f"{row.path}.until")
+
+
+def _hint(column: Column, value: str) -> str:
+    return did_you_mean(value, LOCALES) if column.expected == "fr or en" else ""
+
+
+def _check_place(row: Row, sheet: Sheet) -> None:
+    for name, territory, timezone in (("territory", row.values["territory"], "UTC"), ("timezone", "FR", row.values["timezone"])):
+        if not row.values[name]:
+            continue
+        try:
+            known_place(territory, timezone)
+        except InvalidInput as error:
+            sheet.blame(row.line, f"unknown_{name}", str(error), f"{row.path}.{name}")
+
+
+# ------------------------------------------------------------------ YAML
+
+
+def _yaml_rows(text: str, sheet: Sheet) -> Iterator[Row]:
+    try:
+        document = read_document(text.removeprefix("\ufeff"), sheet.file)
+    except InvalidProtocol as error:
+        expected = f"The file should be a map with the keys {', '.join(KINDS)}."
+        shape = ("empty", "not_a_map")
+        found = [Problem(one.line, one.code, expected if one.code in shape else one.message, one.path, one.file) for one in error.problems]
+        raise InvalidImport(found) from None
+    for kind, rows in document.value.items():
+        if kind not in KINDS:
+            sheet.blame(document.line_of((kind,)), "unknown_key", f"`{kind}` is not known here.{did_you_mean(kind, KINDS)}", kind)
+        elif isinstance(rows, list):
+            yield from _yaml_list(kind, rows, document, sheet)
+        elif rows is not None:
+            sheet.blame(document.line_of((kind,)), "not_a_list", f"`{kind}` should be a list, each item on a line with `- `.", kind)
+
+
+def _yaml_list(kind: str, rows: list[Any], document: Document, sheet: Sheet) -> Iterator[Row]:
+    columns = COLUMNS[kind]
+    for place, given in enumerate(rows):
+        path = f"{kind}.{place}"
+        line = document.line_of((kind, place))
+        if not isinstance(given, dict):
+            sheet.blame(line, "not_a_map", f"An item of `{kind}` is written {{{', '.join(columns)}}}.", path)
+            continue
+        for name in given.keys() - columns.keys():
+            at = document.line_of((kind, place, name))
+            sheet.blame(at, "unknown_key", f"`{name}` is not a key of {kind}.{did_you_mean(name, columns)}", f"{path}.{name}")
+        yield Row(kind, {name: _yaml_value(name, given, line, path, sheet) for name in columns}, line, path)
+
+
+def _yaml_value(name: str, given: Mapping[str, Any], line: int, path: str, sheet: Sheet) -> Any:
+    value = given.get(name)
+    if name == "channels":
+        value = [value] if isinstance(value, str) else value or []
+        fine = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    else:
+        value = _default(path, name) if value is None else value
+        fine = isinstance(value, str)
+    if not fine:
+        wanted = "a list of texts" if name == "channels" else f'text: write "{value}" with quotes'
+        sheet.blame(line, "not_text", f"`{name}` should be {wanted}.", f"{path}.{name}")
+        return [] if name == "channels" else str(value)
+    return value
+
+
+def _default(path: str, name: str) -> str:
+    return COLUMNS[path.partition(".")[0]][name].default
+
+
+# ------------------------------------------------------------------ CSV
+
+
+def _is_csv(file: str) -> bool:
+    return file.lower().endswith((".csv", ".tsv", ".txt"))
+
+
+def _csv_rows(text: str, sheet: Sheet) -> Iterator[Row]:
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)
+    skipped = 1 if lines and lines[0].lower().startswith("sep=") else 0  # Excel's own note of the separator
+    head = lines[skipped] if len(lines) > skipped else ""
+    reader = csv.reader(lines[skipped:], delimiter=max(SEPARATORS, key=head.count), strict=True)
+    names: list[str] = []
+    try:
+        for cells in reader:
+            line = reader.line_num + skipped
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not names:
+                names = [cell.strip().lower() for cell in cells]
+                kind = _kind_of(names, line, sheet)
+            elif kind:
+                yield from _csv_row(kind, names, cells, line, sheet)
+    except csv.Error as error:
+        sheet.blame(reader.line_num + skipped, "not_csv", f"This is not a row of CSV: {error}. Is a quote left open?")
+    if not names:
+        sheet.blame(1, "empty", "The file is empty; its first line should name the columns.")
+
+
+def _kind_of(names: list[str], line: int, sheet: Sheet) -> str:
+    """The kind whose columns these are, "" when they are nobody's."""
+    kind = max(KINDS, key=lambda kind: len(COLUMNS[kind].keys() & set(names)))
+    columns = COLUMNS[kind]
+    missing = [name for name, column in columns.items() if column.required and name not in names]
+    if missing == [name for name, column in columns.items() if column.required]:
+        wanted = "; ".join(f"{kind}: {', '.join(columns)}" for kind, columns in COLUMNS.items())
+        sheet.blame(line, "unknown_columns", f"The first line should name the columns of one of {wanted}.")
+        return ""
+    for name in names:
+        if name not in columns:
+            sheet.blame(line, "unknown_key", f"`{name}` is not a column of {kind}.{did_you_mean(name, columns)}", name)
+    for name in {name for name in names if names.count(name) > 1}:
+        sheet.blame(line, "duplicate_key", f"The column `{name}` is there twice.", name)
+    for name in missing:
+        sheet.blame(line, "missing_key", f"The column `{name}` is missing for {kind}.", name)
+    return kind if not sheet.problems else ""
+
+
+def _csv_row(kind: str, names: list[str], cells: list[str], line: int, sheet: Sheet) -> Iterator[Row]:
+    if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
+        sheet.blame(
+            line, "too_many_cells", f"The row has {len(cells)} cells for {len(names)} columns. Is a separator inside a name unquoted?"
+        )
+        return
+    given = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+    values: dict[str, Any] = {name: given.get(name) or column.default for name, column in COLUMNS[kind].items()}
+    if "channels" in values:
+        values["channels"] = values["channels"].split()
+    yield Row(kind, values, line, f"{kind}.{line}")
