@@ -12,7 +12,7 @@ from typing import Any
 
 from protocols.clocks import known_place
 from protocols.documents import Document, read_document
-from protocols.errors import InvalidImport, InvalidInput, InvalidProtocol, Problem, did_you_mean
+from protocols.errors import InvalidImport, InvalidInput, InvalidProtocol, Problem, did_you_mean, nearest
 from protocols.model import LOCALES
 
 KINDS = ("sites", "people", "assignments")
@@ -198,9 +198,11 @@ def _yaml_list(kind: str, rows: list[Any], document: Document, sheet: Sheet) -> 
         if not isinstance(given, dict):
             sheet.blame(line, "not_a_map", f"An item of `{kind}` is written {{{', '.join(columns)}}}.", path)
             continue
-        for name in given.keys() - columns.keys():
+        for name in sorted(given.keys() - columns.keys()):
             at = document.line_of((kind, place, name))
             sheet.blame(at, "unknown_key", f"`{name}` is not a key of {kind}.{did_you_mean(name, columns)}", f"{path}.{name}")
+            if meant := nearest(name, columns):  # so that it is not called missing as well
+                given = {meant: given[name]} | given
         yield Row(kind, {name: _yaml_value(name, given, line, path, sheet) for name in columns}, line, path)
 
 
