@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from protocols.errors import InsituError
 
 PAGE = 200  # Prefect's largest page
 ATTEMPTS = 5
+
+
+log = logging.getLogger("insitu.prefect")
 
 
 class PrefectUnavailable(InsituError):
@@ -85,6 +89,7 @@ class Prefect:
             if response.status_code < 500:
                 return self._read(response)
             said = f"{response.status_code} {response.text[:200]}"
+            log.debug("%s %s: %s", method, path, said)
         raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.")
 
     def _read(self, response: httpx.Response) -> Any:

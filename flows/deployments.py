@@ -22,6 +22,9 @@ ENTRYPOINTS = {EXPERIMENT: "flows.experiment:experiment", SITE_TRACK: "flows.sit
 LAUNCHED_BY_RUN = "flow-run:"  # a command id of the ledger: this flow run launched the experiment, and is its track
 MAX_CHOICES = 500  # a longer list of sites or people makes Prefect's form unusable: it becomes free text
 
+# Runs are threads of the worker: there is nothing to choose about their infrastructure, but Prefect wants one key.
+JOB_TEMPLATE: dict[str, Any] = {"job_configuration": {"env": {}}, "variables": {"type": "object", "properties": {}}}
+
 _TYPES: dict[FieldType, dict[str, Any]] = {
     FieldType.TEXT: {"type": "string"},
     FieldType.LONG_TEXT: {"type": "string", "format": "multiline"},
@@ -135,8 +138,7 @@ class Deployments:
 
     def _register_pool(self) -> None:
         if self._prefect.request("GET", f"work_pools/{self._pool}") is None:
-            template = {"job_configuration": {}, "variables": {"type": "object", "properties": {}}}
-            self._prefect.request("POST", "work_pools/", {"name": self._pool, "type": POOL_TYPE, "base_job_template": template})
+            self._prefect.request("POST", "work_pools/", {"name": self._pool, "type": POOL_TYPE, "base_job_template": JOB_TEMPLATE})
 
     def _register(self, flow: str, name: str, content: Mapping[str, Any]) -> None:
         self._register_pool()

@@ -44,12 +44,13 @@ Sent = dict[str, Any]  # a track's `picture` column: deployment, state, tags, ga
 
 @dataclass(slots=True)
 class Case:
-    """One experiment in hand: its row, what it should show, what was sent, and the runs as they are."""
+    """One experiment in hand: its row, what it should show, what was sent, and the runs as they are; `kept` is what is remembered of its tracks."""
 
     row: Mapping[str, Any]
     view: View
     wanted: dict[str, Picture]
     tracks: dict[str, tuple[str, Sent]]
+    kept: Mapping[str, tuple[str, Sent]]
     runs: Mapping[str, Run] = field(default_factory=dict)
 
     @property
@@ -162,10 +163,11 @@ class Projector:
     def _case(self, connection: Connection, row: Mapping[str, Any]) -> Case:
         view = read_view(connection, row)
         tracks = connection.execute(select(_TRACK).where(_TRACK.c.experiment_id == row["id"])).mappings()
-        kept = {track["site"]: (track["flow_run_id"], dict(track["picture"])) for track in tracks}
-        if "" not in kept and (launcher := _run_that_launched(connection, row["code"])):
-            kept[""] = (launcher, {})
-        return Case(row, view, pictures(view, self._settings.locale, self._settings.public_url), kept)
+        kept = {track["site"]: (track["flow_run_id"], track["picture"]) for track in tracks}
+        found = {site: (run, dict(sent)) for site, (run, sent) in kept.items()}
+        if "" not in found and (launcher := _run_that_launched(connection, row["code"])):
+            found[""] = (launcher, {})
+        return Case(row, view, pictures(view, self._settings.locale, self._settings.public_url), found, kept)
 
     # ------------------------------------------------------------------ projecting
 
@@ -327,8 +329,11 @@ class Projector:
 
     def _save(self, case: Case) -> None:
         """Remember what was sent, for the facts it was drawn from: a fact committed meanwhile stays to be projected."""
+        changed = {site: track for site, track in case.tracks.items() if case.kept.get(site) != track}
+        if not changed and case.row["projected_seq"] >= case.row["seq"]:
+            return
         with self._database.write() as connection:
-            for site, (run, sent) in case.tracks.items():
+            for site, (run, sent) in changed.items():
                 at = (_TRACK.c.experiment_id == case.row["id"], _TRACK.c.site == site)
                 values = {"flow_run_id": run, "picture": sent, "sent_at": self._ledger.clock.now()}
                 if connection.execute(update(_TRACK).where(*at).values(values)).rowcount == 0:
