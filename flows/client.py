@@ -15,7 +15,7 @@ import httpx
 from protocols.errors import InsituError
 
 PAGE = 200  # Prefect's largest page
-ATTEMPTS = 5
+ATTEMPTS = 7
 
 
 log = logging.getLogger("insitu.prefect")
@@ -54,7 +54,7 @@ class Prefect:
     PrefectUnavailable when a request keeps failing, PrefectRefused on 4xx; what does not exist is None.
     """
 
-    def __init__(self, api_url: str, pause_s: float = 0.1) -> None:
+    def __init__(self, api_url: str, pause_s: float = 0.025) -> None:
         self.api_url = api_url.rstrip("/")
         self._pause_s = pause_s
         self._http = self._connect()

@@ -124,9 +124,9 @@ class Deployments:
                 self._register(SITE_TRACK, "insitu", _site_track_content())
         return self._ids[name]
 
-    def known(self) -> list[str]:
-        """The ids of the deployments this process has registered."""
-        return list(self._ids.values())
+    def exists(self, deployment: str) -> bool:
+        """Whether Prefect has the deployment of this id, now."""
+        return bool(deployment) and self._prefect.request("GET", f"deployments/{deployment}") is not None
 
     def forget(self) -> None:
         """Look everything up again at the next question: the server may not be the one it was."""

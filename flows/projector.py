@@ -44,7 +44,7 @@ Sent = dict[str, Any]  # a track's `picture` column: deployment, state, tags, ga
 
 @dataclass(slots=True)
 class Case:
-    """One experiment in hand: its row, what it should show, what was sent, and the runs as they are; `kept` is what is remembered of its tracks."""
+    """One experiment in hand: its row, what it should show, its tracks (run and what was sent) and as `kept`, and the runs as they are."""
 
     row: Mapping[str, Any]
     view: View
@@ -127,11 +127,10 @@ class Projector:
             live = self._live_tracks(connection)
         runs = self._prefect.runs([run for _, run, _ in live])
         differ = {code for code, run, sent in live if everything or self._differs(runs.get(run), sent)}
-        if any(run not in runs for _, run, _ in live):
+        if any(run not in runs for _, run, _ in live) and self._is_another_server(live):
+            log.warning("Prefect has forgotten its runs; everything is drawn again")
             self._deployments.register()
-            if self._is_another_server(live):
-                log.warning("Prefect has forgotten its runs; everything is drawn again")
-                differ = self._all_codes()
+            differ = self._all_codes()
         for start in range(0, len(listed := sorted(differ)), BATCH):
             with self._database.read() as connection:
                 self._project(self._cases(connection, _EXPERIMENT.c.code.in_(listed[start : start + BATCH])))
@@ -147,8 +146,8 @@ class Projector:
         return run is None or run.is_executing or [run.type, run.state] != sent.get("state", [])[:2]
 
     def _is_another_server(self, live: Iterable[tuple[str, str, Sent]]) -> bool:
-        known = set(self._deployments.known())
-        return any(sent.get("deployment") not in known for _, _, sent in live)
+        """Whether Prefect's database is another than the one the runs were made in: their deployments are unknown to it."""
+        return not any(self._deployments.exists(deployment) for deployment in {sent.get("deployment", "") for _, _, sent in live})
 
     def _all_codes(self) -> set[str]:
         with self._database.read() as connection:
@@ -196,7 +195,7 @@ class Projector:
 
     def _project_track(self, case: Case, wanted: Picture) -> bool:
         """Bring one run to show its picture; whether it does now, without looking again."""
-        run = self._own(case, wanted, case.run_of(wanted.site))
+        run = self._own(wanted, case.run_of(wanted.site))
         _, sent = case.tracks.get(wanted.site, ("", {}))
         self._report(case, wanted, run, sent)
         call = next_call(wanted, run)
@@ -214,18 +213,19 @@ class Projector:
         case.tracks[wanted.site] = (run.id, sent)
         return wanted.rest is not Rest.WORKS and call is not Call.WATCH
 
-    def _own(self, case: Case, wanted: Picture, run: Run | None) -> Run | None:
-        """The run, unless its deployment was deleted: such a run can never be resumed, so a new one takes its place."""
-        if run is not None and not run.deployment and wanted.rest is not Rest.ENDED:
-            self._deployments.register()
-            return None
-        return run
+    def _own(self, wanted: Picture, run: Run | None) -> Run | None:
+        """The run, unless its deployment is gone: Prefect cancels such a run whenever it wakes, so a new one takes its place."""
+        if run is None or wanted.rest is Rest.ENDED or run.type != "CANCELLED" or self._deployments.exists(run.deployment):
+            return run
+        self._deployments.register()
+        return None
 
     def _create(self, case: Case, wanted: Picture) -> tuple[Run, Sent]:
         deployment = self._deployments.id_of(case.view.protocol.id, wanted.site)
         body = {
             "name": wanted.name,
-            "idempotency_key": f"{case.code}:{wanted.site}:{deployment}",
+            # The same experiment always, and no other ledger's of the same code.
+            "idempotency_key": f"{case.code}:{wanted.site}:{case.row['launched_at'].isoformat()}:{deployment}",
             "parameters": dict(wanted.parameters),
             "tags": list(wanted.tags),
             "state": _state(wanted) if wanted.rest is not Rest.WORKS else _waking(wanted),
@@ -308,7 +308,7 @@ class Projector:
     def _report(self, case: Case, wanted: Picture, run: Run | None, sent: Sent) -> None:
         shown = sent.get("state")
         external = done_by_hand(wanted, run, (shown[0], shown[1]) if shown else None)
-        if external is None or (run is None and sent.get("deployment") not in self._deployments.known()):
+        if external is None or (run is None and not self._deployments.exists(sent.get("deployment", ""))):
             return
         occasion = run.state_id if run else case.tracks[wanted.site][0]
         message = _told(external, case.code, wanted, run)
