@@ -71,18 +71,19 @@ def verify(database: Database, code: str | None = None) -> dict[str, Any]:
 
     `first_bad` is None, or `{"experiment", "seq", "why"}` of the first row that does not fit. Raises UnknownThing for an unknown code.
     """
-    facts = 0
-    first_bad: dict[str, Any] | None = None
     with database.read() as connection:
-        chosen = select(_EXPERIMENT).order_by(_EXPERIMENT.c.id)
-        experiments = list(connection.execute(chosen.where(_EXPERIMENT.c.code == code) if code else chosen).mappings())
-        if code and not experiments:
-            raise UnknownThing(f"There is no experiment {code!r}; `insitu status` lists them.")
-        for experiment in experiments:
-            count, bad = _verify_one(connection, dict(experiment))
-            facts += count
-            first_bad = first_bad or bad
-    return {"ok": first_bad is None, "experiments": len(experiments), "facts": facts, "first_bad": first_bad}
+        return verify_in(connection, code)
+
+
+def verify_in(connection: Connection, code: str | None = None) -> dict[str, Any]:
+    """`verify`, as a transaction sees it."""
+    chosen = select(_EXPERIMENT).order_by(_EXPERIMENT.c.id)
+    experiments = list(connection.execute(chosen.where(_EXPERIMENT.c.code == code) if code else chosen).mappings())
+    if code and not experiments:
+        raise UnknownThing(f"There is no experiment {code!r}; `insitu status` lists them.")
+    found = [_verify_one(connection, dict(experiment)) for experiment in experiments]
+    first_bad = next((bad for _, bad in found if bad), None)
+    return {"ok": first_bad is None, "experiments": len(experiments), "facts": sum(count for count, _ in found), "first_bad": first_bad}
 
 
 def _verify_one(connection: Connection, experiment: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:

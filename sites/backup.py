@@ -1,0 +1,264 @@
+"""The whole ledger in one file, for SQLite and PostgreSQL alike, and back, with a check of every row.
+
+The file is a zip of JSON lines, one member a table, and a manifest that counts and hashes them. A table's digest does not depend on
+the order of its rows, so that a restored table, read back from another kind of database, must give the same one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Date, LargeBinary, Table, func, insert, select, text
+from sqlalchemy.exc import DataError, IntegrityError
+from sqlmodel import SQLModel
+
+from protocols.errors import InsituError, InvalidInput, Refused
+from sites.clock import Clock
+from sites.database import Database, table
+from sites.journal import compact, verify_in
+from sites.tables import Document, Instant, Release
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+BATCH = 500
+_RELEASE, _DOCUMENT = table(Release), table(Document)
+
+
+def backup(database: Database, file: Path, clock: Clock) -> dict[str, Any]:
+    """Write the ledger as it is at one moment to `file`, which only its owner may read; others may go on writing meanwhile.
+
+    Gives `{"file", "sha256", "rows", "tables", "revision", "made_at", "journal"}`; `sha256` is of the file, `journal` what `verify`
+    says. The file appears whole or not at all, and replaces an older one. It holds names, addresses and channels' passwords.
+    Raises InsituError when the file cannot be written.
+    """
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        _begin_private(partial)
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            manifest = _write_archive(database, archive, clock)
+        digest = _file_digest(partial)
+        os.replace(partial, file)
+    except OSError as error:
+        raise InsituError(f"The backup {file} cannot be written: {error.strerror or error}. The ledger is untouched.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return _said(file, digest, manifest)
+
+
+def restore(database: Database, file: Path, *, replace: bool = False) -> dict[str, Any]:
+    """Put a backup in place of an empty ledger, or with `replace` of any: the shape of `backup`, after every row was read back.
+
+    All or nothing. Raises InvalidInput when the file is not a backup, was changed or is of another release; Refused when the ledger
+    is not empty; nothing is written then.
+    """
+    with _opened(file) as archive:
+        manifest = _checked_manifest(archive, file)
+        database.migrate()
+        try:
+            with database.write() as connection:
+                _refuse_unfit(connection, manifest, file, replace)
+                _replace_rows(connection, archive)
+                _check_rows(connection, manifest, file)
+        except (IntegrityError, DataError) as error:
+            raise InvalidInput(f"{file} holds rows this database refuses: {error.orig}. Nothing was restored.") from error
+    return _said(file, _file_digest(file), manifest)
+
+
+def _said(file: Path, digest: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {name: about["rows"] for name, about in manifest["tables"].items()}
+    told = {name: manifest[name] for name in ("revision", "made_at", "journal")}
+    return {"file": str(file), "sha256": digest, "rows": sum(tables.values()), "tables": tables} | told
+
+
+# ------------------------------------------------------------------ writing the file
+
+
+def _begin_private(file: Path) -> None:
+    """An empty file that only its owner may read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+
+
+def _write_archive(database: Database, archive: zipfile.ZipFile, clock: Clock) -> dict[str, Any]:
+    with database.read() as connection:
+        if not database.is_sqlite:  # SQLite's readers see one moment as they are
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        manifest = {
+            "insitu_backup": FORMAT,
+            "revision": _revision(connection),
+            "made_at": clock.now().isoformat(),
+            "tables": {target.name: _write_table(connection, target, archive) for target in _tables()},
+            "journal": verify_in(connection),
+        }
+    archive.writestr(MANIFEST, json.dumps(manifest, indent=2, sort_keys=True))
+    return manifest
+
+
+def _write_table(connection: Connection, target: Table, archive: zipfile.ZipFile) -> dict[str, Any]:
+    digest = Digest()
+    with archive.open(f"{target.name}.jsonl", "w", force_zip64=True) as member:
+        for line in _lines(connection, target):
+            digest.add(line)
+            member.write(line + b"\n")
+    return digest.about()
+
+
+class Digest:
+    """Counts lines and hashes them whatever their order."""
+
+    def __init__(self) -> None:
+        self._hashes: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        self._hashes.append(hashlib.sha256(line).digest())
+
+    def about(self) -> dict[str, Any]:
+        return {"rows": len(self._hashes), "sha256": hashlib.sha256(b"".join(sorted(self._hashes))).hexdigest()}
+
+
+def _tables() -> list[Table]:
+    """Every table, those that others refer to first."""
+    return list(SQLModel.metadata.sorted_tables)
+
+
+def _lines(connection: Connection, target: Table) -> Iterator[bytes]:
+    rows = connection.execute(select(target), execution_options={"yield_per": BATCH}).mappings()
+    return (compact({name: _written(value) for name, value in row.items()}).encode() for row in rows)
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def _revision(connection: Connection) -> str:
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
+def _file_digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------ reading it back
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except FileNotFoundError:
+        raise InvalidInput(f"There is no file {file}.") from None
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError) as error:
+        raise InvalidInput(f"{file} is not a backup of insitu, or is damaged: {error}. Nothing was restored.") from None
+    except OSError as error:
+        raise InvalidInput(f"The backup {file} cannot be read: {error.strerror or error}. Nothing was restored.") from error
+
+
+def _checked_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
+    """The manifest, once every member was found to be as it says."""
+    try:
+        manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
+        known = manifest["insitu_backup"] == FORMAT
+        tables = dict(manifest["tables"])
+    except (KeyError, ValueError, TypeError):
+        raise InvalidInput(f"{file} is not a backup of insitu: it has no manifest. Nothing was restored.") from None
+    if not known:
+        raise InvalidInput(f"{file} was made by a later release of insitu. Restore it with that release. Nothing was restored.")
+    expected = {MANIFEST, *(f"{target.name}.jsonl" for target in _tables())}
+    if found := expected ^ set(archive.namelist()):
+        raise InvalidInput(f"{file} was changed or is of another release: {', '.join(sorted(found))}. Nothing was restored.")
+    for name, about in tables.items():
+        digest = Digest()
+        for line in _members(archive, name):
+            digest.add(line)
+        if digest.about() != about:
+            raise InvalidInput(f"{file} was changed: the table {name!r} is not what its manifest says. Nothing was restored.")
+    return manifest
+
+
+def _members(archive: zipfile.ZipFile, target: str) -> Iterator[bytes]:
+    with archive.open(f"{target}.jsonl") as member:
+        for line in member:
+            yield line.rstrip(b"\n")
+
+
+def _refuse_unfit(connection: Connection, manifest: Mapping[str, Any], file: Path, replace: bool) -> None:
+    if (present := _revision(connection)) != manifest["revision"]:
+        raise InvalidInput(
+            f"{file} has tables of revision {manifest['revision']}, this release has {present}. "
+            "Restore it with the release that made it, then upgrade. Nothing was restored."
+        )
+    # A fresh ledger already has the protocols of the library: they are in the backup too.
+    kept = [target.name for target in _tables() if target.name != "protocol" and _count(connection, target)]
+    if kept and not replace:
+        raise Refused(f"The ledger is not empty ({', '.join(kept)}). Stop insitu, then restore with --replace to lose what it holds.")
+
+
+def _count(connection: Connection, target: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(target)).scalar_one())
+
+
+def _replace_rows(connection: Connection, archive: zipfile.ZipFile) -> None:
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(f'"{target.name}"' for target in _tables())
+        connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
+    for target in reversed(_tables()):
+        connection.execute(target.delete())
+    for target in _tables():
+        rows = (_row(target, line) for line in _members(archive, target.name))
+        while batch := list(islice(rows, BATCH)):
+            connection.execute(insert(target), batch)
+        _number_on(connection, target)
+
+
+def _row(target: Table, line: bytes) -> dict[str, Any]:
+    return {name: _read(target, name, value) for name, value in json.loads(line).items()}
+
+
+def _read(target: Table, name: str, value: Any) -> Any:
+    kind = target.c[name].type
+    if value is None:
+        return None
+    if isinstance(kind, Instant):
+        return datetime.fromisoformat(value)
+    if isinstance(kind, Date):
+        return date.fromisoformat(value)
+    return base64.b64decode(value) if isinstance(kind, LargeBinary) else value
+
+
+def _number_on(connection: Connection, target: Table) -> None:
+    """Let PostgreSQL number new rows after the restored ones; SQLite does so by itself."""
+    if connection.dialect.name == "postgresql" and target.autoincrement_column is not None:
+        name = target.autoincrement_column.name
+        last = f'(SELECT max("{name}") FROM "{target.name}")'  # noqa: S608 -- our own tables' names
+        sequence = f"pg_get_serial_sequence('\"{target.name}\"', '{name}')"
+        connection.execute(text(f"SELECT setval({sequence}, coalesce({last}, 1), {last} IS NOT NULL)"))
+
+
+def _check_rows(connection: Connection, manifest: Mapping[str, Any], file: Path) -> None:
+    for target in _tables():
+        digest = Digest()
+        for line in _lines(connection, target):
+            digest.add(line)
+        if digest.about() != manifest["tables"][target.name]:
+            raise InsituError(f"The table {target.name!r} does not read back as it is in {file}. Nothing was restored.")
+    for target, content in ((_RELEASE, _RELEASE.c.content), (_DOCUMENT, _DOCUMENT.c.content)):
+        for name, kept in connection.execute(select(target.c.hash, content), execution_options={"yield_per": BATCH}):
+            if hashlib.sha256(kept if isinstance(kept, bytes) else kept.encode()).hexdigest() != name:
+                raise InvalidInput(f"In {file}, {target.name} {name} does not match its hash. Nothing was restored.")
+    if (found := verify_in(connection)) != manifest["journal"]:
+        raise InvalidInput(f"The journal in {file} does not verify as it did: {found['first_bad']}. Nothing was restored.")

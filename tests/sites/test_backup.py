@@ -1,0 +1,196 @@
+"""A backup is one file that either kind of database gives and takes, whole, checked, or not at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from protocols.errors import InsituError, InvalidInput, Refused
+from sites import inbox, registry, releases
+from sites.backup import backup, restore
+from sites.clock import SetClock
+from sites.database import Database, table
+from sites.journal import verify
+from sites.ledger import Ledger
+from sites.tables import Experiment, FactRow
+
+START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+HOUSE = """\
+sites:
+  - {code: CAEN, name: CHU Caen Normandie, kind: public_hospital, territory: FR, timezone: Europe/Paris}
+people:
+  - {id: a.martin, name: Zoé Martin, email: a.martin@example.org, channels: ["tgram://1:secret/2"]}
+assignments:
+  - {person: a.martin, role: project_manager, from: 2026-01-01}
+  - {person: a.martin, role: methodologist}
+"""
+LAUNCH = {"planned_start": "2026-05-01", "target_participants": 120}
+
+
+def lived_in(database: Database, experiments: int = 1) -> Ledger:
+    """A ledger where things have happened: a release, people, experiments, answers, a draft, a document, timers, notices."""
+    clock = SetClock(START)
+    ledger = Ledger(database, clock)
+    releases.add_library(database, clock)
+    registry.import_file(database, HOUSE, "house.yaml")
+    for _ in range(experiments):
+        code = ledger.launch("telerehab-hip", ["CAEN"], LAUNCH, "a.martin")["code"]
+        clock.advance(timedelta(microseconds=1))
+        ledger.save_draft(f"{code}:protocol_review::1", "a.martin", {"comments": "à relire « demain »"})
+        ledger.complete(f"{code}:protocol_review::1", {"synopsis_version": "1", "sample_size_justified": True}, "a.martin")
+    ledger.store_document("plan.pdf", "application/pdf", b"\x00\xff binary")
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("there", "here"), [("sqlite", "sqlite"), ("sqlite", "postgresql"), ("postgresql", "sqlite"), ("postgresql", "postgresql")]
+)
+def test_a_ledger_moves_to_another_database_and_lives_on(
+    new_database: Callable[[str], Database], tmp_path: Path, there: str, here: str
+) -> None:
+    old, new = new_database(there), new_database(here)
+    ledger = lived_in(old)
+    made = backup(old, tmp_path / "insitu.zip", ledger.clock)
+    taken = restore(new, tmp_path / "insitu.zip")
+    assert taken == made
+    assert made["tables"]["fact"] == verify(new)["facts"] > 5
+    (experiment,) = inbox.experiments(old)
+    code = experiment["code"]
+    assert inbox.experiments(new) == [experiment]
+    assert inbox.journal(new, code) == inbox.journal(old, code)
+    assert inbox.checkpoint(new, f"{code}:ethics::1", START) == inbox.checkpoint(old, f"{code}:ethics::1", START)
+    assert registry.people(new) == registry.people(old)
+    second = Ledger(new, ledger.clock).launch("telerehab-hip", ["CAEN"], LAUNCH, "a.martin")
+    assert second["code"] != code
+    assert verify(new)["ok"]
+
+
+def test_a_backup_is_of_one_moment_while_others_write(database: Database, new_database: Callable[[str], Database], tmp_path: Path) -> None:
+    ledger = lived_in(database)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            ledger.launch("telerehab-hip", ["CAEN"], LAUNCH, "a.martin")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        made = [backup(database, tmp_path / f"{number}.zip", ledger.clock) for number in range(3)]
+    finally:
+        stop.set()
+        writer.join()
+    assert all(one["journal"]["ok"] for one in made)
+    assert made[0]["tables"]["experiment"] < made[2]["tables"]["experiment"]
+    assert restore(new_database("sqlite"), tmp_path / "2.zip")["tables"]["experiment"] == made[2]["tables"]["experiment"]
+
+
+def test_a_ledger_that_is_not_empty_is_kept_unless_told_to_replace_it(
+    database: Database, new_database: Callable[[str], Database], tmp_path: Path
+) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    backup(ledger.database, tmp_path / "one.zip", ledger.clock)
+    lived_in(database, experiments=2)
+    with pytest.raises(Refused, match="--replace"):
+        restore(database, tmp_path / "one.zip")
+    assert len(inbox.experiments(database)) == 2
+    restore(database, tmp_path / "one.zip", replace=True)
+    assert len(inbox.experiments(database)) == 1
+
+
+def test_a_fresh_ledger_with_the_library_in_it_counts_as_empty(new_database: Callable[[str], Database], tmp_path: Path) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    backup(ledger.database, tmp_path / "one.zip", ledger.clock)
+    fresh = new_database("sqlite")
+    releases.add_library(fresh, SetClock(START + timedelta(days=1)))
+    assert restore(fresh, tmp_path / "one.zip")["journal"]["ok"]
+
+
+def rewritten(file: Path, member: str, change: Callable[[bytes], bytes]) -> Path:
+    """A copy of the archive with one member changed."""
+    copy = file.with_name("changed.zip")
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, change(old.read(name)) if name == member else old.read(name))
+    return copy
+
+
+TAMPERED: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    ("person.jsonl", lambda rows: rows.replace(b"Martin", b"Durand"), "table 'person'"),
+    ("fact.jsonl", lambda rows: rows.split(b"\n", 1)[1], "table 'fact'"),
+    ("delivery.jsonl", lambda rows: rows + b'{"id": 1}\n', "table 'delivery'"),
+    ("manifest.json", lambda _: b"{}", "no manifest"),
+    ("manifest.json", lambda manifest: manifest.replace(b'"insitu_backup": 1', b'"insitu_backup": 2'), "later release"),
+    ("manifest.json", lambda manifest: manifest.replace(b'"revision": "0001"', b'"revision": "0999"'), "revision 0999"),
+]
+
+
+@pytest.mark.parametrize(("member", "change", "said"), TAMPERED)
+def test_a_changed_file_is_refused_before_anything_is_written(
+    new_database: Callable[[str], Database], tmp_path: Path, member: str, change: Callable[[bytes], bytes], said: str
+) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    backup(ledger.database, tmp_path / "one.zip", ledger.clock)
+    other = new_database("sqlite")
+    lived_in(other, experiments=2)
+    with pytest.raises(InvalidInput, match=said):
+        restore(other, rewritten(tmp_path / "one.zip", member, change), replace=True)
+    assert len(inbox.experiments(other)) == 2
+
+
+def test_a_forged_journal_is_refused_even_with_a_forged_manifest(
+    database: Database, new_database: Callable[[str], Database], tmp_path: Path
+) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    backup(ledger.database, tmp_path / "true.zip", ledger.clock)
+    with ledger.database.write() as connection:
+        connection.execute(update(table(FactRow)).where(table(FactRow).c.seq == 2).values(by="x"))
+    backup(ledger.database, tmp_path / "forged.zip", ledger.clock)
+    with zipfile.ZipFile(tmp_path / "true.zip") as true:
+        said = json.loads(true.read("manifest.json"))["journal"]
+    hidden = rewritten(tmp_path / "forged.zip", "manifest.json", lambda text: json.dumps(json.loads(text) | {"journal": said}).encode())
+    with pytest.raises(InvalidInput, match="journal"):
+        restore(database, hidden)
+    assert inbox.experiments(database) == []
+
+
+def test_a_ledger_whose_journal_is_broken_can_still_be_kept_as_it_is(database: Database, tmp_path: Path) -> None:
+    ledger = lived_in(database)
+    with database.write() as connection:
+        connection.execute(update(table(Experiment)).values(head="x"))
+    made = backup(database, tmp_path / "broken.zip", ledger.clock)
+    assert made["journal"]["ok"] is False
+    assert restore(database, tmp_path / "broken.zip", replace=True) == made
+
+
+def test_what_is_not_a_backup_is_refused(new_database: Callable[[str], Database], tmp_path: Path) -> None:
+    database = new_database("sqlite")
+    ledger = lived_in(database)
+    backup(database, tmp_path / "one.zip", ledger.clock)
+    whole = (tmp_path / "one.zip").read_bytes()
+    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.zip").write_text("hello")
+    for name in ("half.zip", "text.zip", "missing.zip"):
+        with pytest.raises(InvalidInput, match=name):
+            restore(database, tmp_path / name, replace=True)
+
+
+def test_a_backup_replaces_an_older_one_is_for_its_owner_only_and_leaves_no_part_behind(
+    new_database: Callable[[str], Database], tmp_path: Path
+) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    folder = tmp_path / "kept"
+    for _ in range(2):
+        backup(ledger.database, folder / "one.zip", ledger.clock)
+    assert [file.name for file in folder.iterdir()] == ["one.zip"]
+    assert (folder / "one.zip").stat().st_mode & 0o077 == 0
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InsituError, match="cannot be written"):
+        backup(ledger.database, tmp_path / "file" / "one.zip", ledger.clock)
