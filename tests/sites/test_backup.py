@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from sites.ledger import Ledger
 from sites.tables import Experiment, FactRow
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+PROTOCOL = (resources.files("protocols") / "library" / "telerehab-hip.yaml").read_text("utf-8")
 HOUSE = """\
 sites:
   - {code: CAEN, name: CHU Caen Normandie, kind: public_hospital, territory: FR, timezone: Europe/Paris}
@@ -38,7 +40,7 @@ def lived_in(database: Database, experiments: int = 1) -> Ledger:
     """A ledger where things have happened: a release, people, experiments, answers, a draft, a document, timers, notices."""
     clock = SetClock(START)
     ledger = Ledger(database, clock)
-    releases.add_library(database, clock)
+    releases.add(database, PROTOCOL, clock)
     registry.import_file(database, HOUSE, "house.yaml")
     for _ in range(experiments):
         code = ledger.launch("telerehab-hip", ["CAEN"], LAUNCH, "a.martin")["code"]
@@ -109,7 +111,7 @@ def test_a_fresh_ledger_with_the_library_in_it_counts_as_empty(new_database: Cal
     ledger = lived_in(new_database("sqlite"))
     backup(ledger.database, tmp_path / "one.zip", ledger.clock)
     fresh = new_database("sqlite")
-    releases.add_library(fresh, SetClock(START + timedelta(days=1)))
+    releases.add(fresh, PROTOCOL, SetClock(START + timedelta(days=1)))
     assert restore(fresh, tmp_path / "one.zip")["journal"]["ok"]
 
 
