@@ -44,9 +44,10 @@ def decide(plan: Plan, state: State, command: Command, now: datetime) -> Decisio
     answers, SliceTooSmall when the slice does not hold what the decision needs.
     """
     march = _March(plan, state.copy(), now)
-    if not isinstance(command, Launch):
-        _refuse_when_ended(state)
-    _CARRY_OUT[type(command)](march, command)
+    if state.status.has_ended:
+        _refuse_when_ended(state, command)
+    else:
+        _CARRY_OUT[type(command)](march, command)
     march.settle()
     return Decision(tuple(march.facts), march.state, tuple(march.ended_rounds))
 
@@ -88,6 +89,7 @@ class _March:
     facts: list[Fact] = field(default_factory=list)
     ended_rounds: list[StepState] = field(default_factory=list)
     agenda: deque[StepKey] = field(default_factory=deque)
+    returned: set[StepKey] = field(default_factory=set)
 
     def note(self, kind: FactKind, key: StepKey | None = None, *, by: str = "", role: str = "", **data: Any) -> None:
         """Add a fact and change the state by it."""
@@ -162,8 +164,10 @@ class _March:
         if to == "pass":
             self.note(FactKind.GATE_PASSED, key)
             self.go_on_from(key)
-        elif to == "return" and planned.step.gate.return_:
+        elif to == "return" and planned.step.gate.return_ and key not in self.returned:
             back = planned.step.gate.return_
+            # Once a decision: a gate that nobody answers would return on the same values for ever.
+            self.returned.add(key)
             self.note(FactKind.GATE_RETURNED, key, to=back.to, because=back.if_)
             self.open_round(key, back.to)
         elif to == "stop":
@@ -172,7 +176,13 @@ class _March:
 
     def go_on_from(self, key: StepKey) -> None:
         """Put on the agenda whatever this step's being through may move."""
-        for name in (*self.plan.successors[key.step], *self.plan.watchers[key.step]):
+        for name in self.plan.successors[key.step]:
+            self.agenda.extend(self.instances(name, key.site))
+        self.wake_watchers(key)
+
+    def wake_watchers(self, key: StepKey) -> None:
+        """Put on the agenda the gates whose conditions read this step."""
+        for name in self.plan.watchers[key.step]:
             self.agenda.extend(self.instances(name, key.site))
 
     def instances(self, name: str, site: str = "") -> list[StepKey]:
@@ -184,7 +194,6 @@ class _March:
     def open_round(self, origin: StepKey, back_to: str) -> None:
         """Open a new round of `back_to` and of everything after it; steps never reached keep their first."""
         site = origin.site if self.plan.is_site_step(back_to) else ""
-        targets = self.instances(back_to, site)
         affected = [key for name in sorted({back_to, *self.plan.descendants(back_to)}, key=self.plan.order.__getitem__)
                     for key in self.instances(name, site)]  # fmt: skip
         for key in affected:
@@ -195,7 +204,9 @@ class _March:
                 self.note(FactKind.STEP_RETURNED, key, because=origin.step)
             self.ended_rounds.append(self.state.step(key))
             self.note(FactKind.ROUND_OPENED, key, round=step.round + 1)
-        self.agenda.extend(targets)
+            # Not only the target: a join over any site may be met already by the others.
+            self.agenda.append(key)
+            self.wake_watchers(key)
 
     def stop_site(self, site: str, *, by: str, reason: str) -> None:
         state = self.state
@@ -206,8 +217,10 @@ class _March:
                 self.note(FactKind.STEP_STOPPED, key)
         through = [key.step for key in mine if state.step(key).status.is_through]
         self.note(FactKind.SITE_STOPPED, by=by, site=site, reason=reason, through=through, pending=len(mine) - len(through))
-        # A stop changes what joins and gates count; only experiment steps can look across sites.
+        # A stop changes what joins and gates count.
         self.agenda.extend(StepKey(name) for name in self.plan.experiment_steps)
+        for name in self.plan.site_steps:
+            self.agenda.extend(self.instances(name) if self.plan.steps[name].counts_sites else ())
 
     def stop_experiment(self, *, by: str, reason: str) -> None:
         self.state.every_site()
@@ -233,8 +246,9 @@ def because(condition: CompiledCondition, verdict: Verdict) -> str:
     return f"{condition.source}; missing: {', '.join(verdict.missing)}" if verdict.missing else condition.source
 
 
-def _refuse_when_ended(state: State) -> None:
-    if state.status.has_ended:
+def _refuse_when_ended(state: State, command: Command) -> None:
+    """Refuse people; the machine and the timers may always come late, and change nothing then."""
+    if not isinstance(command, (RecordAction, Remember)):
         raise IllegalTransition(f"The experiment is {state.status}; nothing more can be done in it.")
 
 
@@ -302,6 +316,7 @@ def _complete(march: _March, command: Complete) -> None:
     march.note(FactKind.CHECKPOINT_COMPLETED, key, by=command.by, role=checkpoint.role, answers=answers, leads_to=leads_to)
     if not checkpoint.signatures:
         march.move_gate(key, leads_to)
+    march.wake_watchers(key)
 
 
 def _with_answers(march: _March, step: StepState, answers: Mapping[str, Any]) -> str:

@@ -1,4 +1,7 @@
-"""How one fact changes the state. Deciding and replaying both go through `apply`, so the journal always gives the snapshot."""
+"""How one fact changes the state. Deciding and replaying both go through `apply`, so the journal always gives the snapshot.
+
+Statuses come from the tables of `protocols.lifecycle`; what follows here is what else a fact changes.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,23 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from protocols import lifecycle
 from protocols.clocks import Place, Suspension
 from protocols.facts import Fact, FactKind
-from protocols.state import ExperimentState, Signed, SiteInfo, SiteState, State, StepKey, StepState, StepStatus
+from protocols.lifecycle import ImpossibleFact
+from protocols.state import Signed, SiteInfo, State, StepKey, StepState, StepStatus
 
 
 def apply(state: State, fact: Fact) -> None:
-    """Change `state` in place by one fact. Facts that only tell (a reminder, an incident) change nothing."""
-    if change := _CHANGES.get(fact.kind):
-        change(state, fact)
+    """Change `state` in place by one fact. Facts that only tell (a reminder, an incident) change nothing.
+
+    Raises ImpossibleFact, and changes nothing, when the fact does not fit the state.
+    """
+    if fact.kind is FactKind.INCIDENT_REPORTED:
+        return
+    if state.status.has_ended or state.site_is_stopped(fact.site):
+        raise ImpossibleFact(f"{fact.kind} cannot happen after the end of {fact.site or 'the experiment'}.")
+    _CHANGES[fact.kind](state, fact)
 
 
 def replay(facts: Iterable[Fact]) -> State:
@@ -30,11 +41,23 @@ def _key(fact: Fact) -> StepKey:
     return StepKey(fact.step, fact.site)
 
 
-def _change_step(state: State, fact: Fact, **changes: Any) -> StepState:
+def _change_step(state: State, fact: Fact, *, to: StepStatus | None = None, **changes: Any) -> None:
+    before = _fitting(state, fact)
+    status = lifecycle.next_status(lifecycle.STEP, fact.kind, before.status, to=to)
+    state.steps[before.key] = replace(before, version=before.version + 1, status=status, **changes)
+
+
+def _fitting(state: State, fact: Fact) -> StepState:
+    """The step as it was, in the round that the fact is about."""
     before = state.step(_key(fact))
-    after = replace(before, version=before.version + 1, **changes)
-    state.steps[after.key] = after
-    return after
+    wanted = before.round + 1 if fact.kind is FactKind.ROUND_OPENED else before.round
+    if fact.round != wanted:
+        raise ImpossibleFact(f"{fact.kind} is about round {fact.round} of {fact.step!r}, which is in round {before.round}.")
+    return before
+
+
+def _told(state: State, fact: Fact) -> None:
+    lifecycle.next_status(lifecycle.STEP, fact.kind, _fitting(state, fact).status)
 
 
 def _instant(value: str | None) -> datetime | None:
@@ -42,6 +65,8 @@ def _instant(value: str | None) -> datetime | None:
 
 
 def _launched(state: State, fact: Fact) -> None:
+    if state.sites:
+        raise ImpossibleFact("An experiment is launched once.")
     data = fact.data
     state.launch = data["launch"]
     state.place = Place(data["territory"], data["timezone"])
@@ -53,9 +78,8 @@ def _launched(state: State, fact: Fact) -> None:
 
 
 def _opened(state: State, fact: Fact) -> None:
-    status = StepStatus.WORKING if fact.data.get("working") else StepStatus.OPEN
-    due_at = _instant(fact.data.get("due_at"))
-    _change_step(state, fact, status=status, round=fact.round, opened_at=fact.at, since=fact.at, due_at=due_at)
+    to = StepStatus.WORKING if fact.data.get("working") else StepStatus.OPEN
+    _change_step(state, fact, to=to, opened_at=fact.at, since=fact.at, due_at=_instant(fact.data.get("due_at")))
 
 
 def _action_done(state: State, fact: Fact) -> None:
@@ -65,15 +89,15 @@ def _action_done(state: State, fact: Fact) -> None:
 
 
 def _action_failed(state: State, fact: Fact) -> None:
-    _change_step(state, fact, status=StepStatus.INCIDENT, since=fact.at, why=fact.data["error"])
+    _change_step(state, fact, since=fact.at, why=fact.data["error"])
 
 
 def _action_retried(state: State, fact: Fact) -> None:
-    _change_step(state, fact, status=StepStatus.WORKING, since=fact.at, why="")
+    _change_step(state, fact, since=fact.at, why="")
 
 
 def _asked(state: State, fact: Fact) -> None:
-    _change_step(state, fact, status=StepStatus.OPEN, since=fact.at)
+    _change_step(state, fact, since=fact.at)
 
 
 def _completed(state: State, fact: Fact) -> None:
@@ -95,39 +119,38 @@ def _signed(state: State, fact: Fact) -> None:
     _change_step(state, fact, signatures=(*before.signatures, signature), leads_to=fact.data["leads_to"], since=fact.at)
 
 
-def _through(state: State, fact: Fact, status: StepStatus, **changes: Any) -> None:
-    _change_step(state, fact, status=status, since=fact.at, round=fact.round, **changes)
+def _through(state: State, fact: Fact) -> None:
+    _change_step(state, fact, since=fact.at, why=fact.data.get("because", ""))
     state.pending -= 1
     if fact.site:
         state.through[fact.step] = state.through_count(fact.step) + 1
 
 
-def _passed(state: State, fact: Fact) -> None:
-    _through(state, fact, StepStatus.PASSED)
-
-
-def _skipped(state: State, fact: Fact) -> None:
-    _through(state, fact, StepStatus.SKIPPED, why=fact.data["because"])
-
-
-def _round_ended(status: StepStatus) -> Callable[[State, Fact], None]:
-    def change(state: State, fact: Fact) -> None:
-        _change_step(state, fact, status=status, since=fact.at, why=fact.data.get("because", ""))
-
-    return change
+def _round_ended(state: State, fact: Fact) -> None:
+    _change_step(state, fact, since=fact.at, why=fact.data.get("because", ""))
 
 
 def _round_opened(state: State, fact: Fact) -> None:
-    before = state.step(_key(fact))
+    before = _fitting(state, fact)
+    status = lifecycle.next_status(lifecycle.STEP, fact.kind, before.status)
     if before.status.is_through:
         state.pending += 1
         if fact.site:
             state.through[fact.step] = state.through_count(fact.step) - 1
-    state.steps[before.key] = StepState(before.key, round=fact.round, since=fact.at, version=before.version + 1)
+    state.steps[before.key] = StepState(before.key, round=fact.round, status=status, since=fact.at, version=before.version + 1)
+
+
+def _change_site(state: State, fact: Fact, **changes: Any) -> None:
+    site = state.sites[fact.site]
+    state.sites[fact.site] = replace(site, state=lifecycle.next_status(lifecycle.SITE, fact.kind, site.state), **changes)
+
+
+def _change_experiment(state: State, fact: Fact) -> None:
+    state.status = lifecycle.next_status(lifecycle.EXPERIMENT, fact.kind, state.status)
 
 
 def _site_stopped(state: State, fact: Fact) -> None:
-    state.sites[fact.site] = replace(state.sites[fact.site], state=SiteState.STOPPED, held_at=None)
+    _change_site(state, fact, held_at=None)
     state.active -= 1
     state.stopped += 1
     state.pending -= fact.data["pending"]
@@ -135,29 +158,22 @@ def _site_stopped(state: State, fact: Fact) -> None:
         state.through[step] = state.through_count(step) - 1
 
 
-def _experiment_stopped(state: State, fact: Fact) -> None:
-    state.status = ExperimentState.STOPPED
-
-
-def _experiment_closed(state: State, fact: Fact) -> None:
-    state.status = ExperimentState.CLOSED
-
-
 def _held(state: State, fact: Fact) -> None:
     if fact.site:
-        state.sites[fact.site] = replace(state.sites[fact.site], state=SiteState.ON_HOLD, held_at=fact.at)
+        _change_site(state, fact, held_at=fact.at)
     else:
-        state.status, state.held_at = ExperimentState.ON_HOLD, fact.at
+        _change_experiment(state, fact)
+        state.held_at = fact.at
 
 
 def _released(state: State, fact: Fact) -> None:
     if fact.site:
         site = state.sites[fact.site]
-        suspensions = (*site.suspensions, Suspension(site.held_at or fact.at, fact.at))
-        state.sites[fact.site] = replace(site, state=SiteState.ACTIVE, held_at=None, suspensions=suspensions)
+        _change_site(state, fact, held_at=None, suspensions=(*site.suspensions, Suspension(site.held_at or fact.at, fact.at)))
     else:
+        _change_experiment(state, fact)
         state.suspensions = (*state.suspensions, Suspension(state.held_at or fact.at, fact.at))
-        state.status, state.held_at = ExperimentState.RUNNING, None
+        state.held_at = None
 
 
 def _deadline_moved(state: State, fact: Fact) -> None:
@@ -179,18 +195,20 @@ _CHANGES: dict[FactKind, Callable[[State, Fact], None]] = {
     FactKind.CHECKPOINT_ASKED: _asked,
     FactKind.CHECKPOINT_COMPLETED: _completed,
     FactKind.ANSWERS_SIGNED: _signed,
-    FactKind.GATE_PASSED: _passed,
-    FactKind.STEP_SKIPPED: _skipped,
-    FactKind.GATE_RETURNED: _round_ended(StepStatus.RETURNED),
-    FactKind.STEP_RETURNED: _round_ended(StepStatus.RETURNED),
-    FactKind.GATE_STOPPED: _round_ended(StepStatus.STOPPED),
-    FactKind.STEP_STOPPED: _round_ended(StepStatus.STOPPED),
+    FactKind.GATE_PASSED: _through,
+    FactKind.STEP_SKIPPED: _through,
+    FactKind.GATE_RETURNED: _round_ended,
+    FactKind.STEP_RETURNED: _round_ended,
+    FactKind.GATE_STOPPED: _round_ended,
+    FactKind.STEP_STOPPED: _round_ended,
     FactKind.ROUND_OPENED: _round_opened,
     FactKind.SITE_STOPPED: _site_stopped,
-    FactKind.EXPERIMENT_STOPPED: _experiment_stopped,
-    FactKind.EXPERIMENT_CLOSED: _experiment_closed,
+    FactKind.EXPERIMENT_STOPPED: _change_experiment,
+    FactKind.EXPERIMENT_CLOSED: _change_experiment,
     FactKind.HELD: _held,
     FactKind.RELEASED: _released,
     FactKind.DEADLINE_MOVED: _deadline_moved,
     FactKind.DEADLINE_MISSED: _deadline_missed,
+    FactKind.REMINDER_DUE: _told,
+    FactKind.ESCALATED: _told,
 }

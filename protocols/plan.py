@@ -43,6 +43,11 @@ class PlannedStep:
         return any("sites_of" in condition.names for condition in conditions)
 
     @cached_property
+    def counts_sites(self) -> bool:
+        """Whether its gate reads how many sites take part."""
+        return any("sites" in condition.names for condition in self.gate_conditions)
+
+    @cached_property
     def depends_on_today(self) -> bool:
         return any("today" in condition.names for condition in self.gate_conditions)
 

@@ -1,4 +1,4 @@
-"""The present state of an experiment, and how one fact changes it.
+"""The present state of an experiment.
 
 A state may be *whole* or a *slice*: the ledger loads just the steps a command can touch, so that the cost of a command does not
 grow with the experiment's history or sites. A decision that needs more raises `SliceTooSmall`, and is taken again on the whole.
@@ -118,7 +118,7 @@ class SiteInfo:
 
 @dataclass(slots=True)
 class State:
-    """An experiment's state, whole or a slice. Treat it as a value: `applied` gives the next one.
+    """An experiment's state, whole or a slice. Deciding copies it; only `protocols.fold` changes it.
 
     `through` counts, for each site step, the active sites where it is passed or skipped; `active` and `stopped` count sites;
     `pending` counts the step instances not yet through: at zero the experiment closes. A slice knows the steps named in

