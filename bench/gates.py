@@ -32,17 +32,20 @@ def run(experiments: int, gates: int, clients: int, url: str) -> dict[str, Any]:
     """
     database = Database(url)
     ledger = scene.prepare(database, [scene.linear(gates)])
-    codes = [ledger.launch(f"linear-{gates}", [SITE], {}, scene.MANAGER)["code"] for _ in range(experiments)]
-    before = size(database)
+    codes = [ledger.launch(f"linear-{gates}", [SITE], {}, scene.MANAGER)["code"] for _ in range(experiments + clients)]
+    warm_up, codes = codes[:clients], codes[clients:]
     database.dispose()
     context = mp.get_context("spawn")
     results: Queue[dict[str, Any]] = context.Queue()
     start = context.Barrier(clients + 1)
-    workers = [context.Process(target=_client, args=(url, codes[number::clients], gates, start, results)) for number in range(clients)]
+    workers = [
+        context.Process(target=_client, args=(url, warm_up[number], codes[number::clients], gates, start, results))
+        for number in range(clients)
+    ]
     for worker in workers:
         worker.start()
     start.wait()
-    began = time.perf_counter()
+    before, began = size(database), time.perf_counter()
     parts = [results.get() for _ in workers]
     elapsed = time.perf_counter() - began
     for worker in workers:
@@ -50,24 +53,27 @@ def run(experiments: int, gates: int, clients: int, url: str) -> dict[str, Any]:
     return _summary(parts, elapsed, size(database) - before, experiments * gates)
 
 
-def _client(url: str, codes: list[str], gates: int, start: Barrier, results: Queue[dict[str, Any]]) -> None:
-    database = Database(url)
-    ledger = Ledger(database, SystemClock())
-    now = ledger.clock.now
-    for code in codes[:1]:
-        inbox.checkpoint(database, f"{code}:gate-0:{SITE}:1", now())
+def _client(url: str, warm_up: str, codes: list[str], gates: int, start: Barrier, results: Queue[dict[str, Any]]) -> None:
+    ledger = Ledger(Database(url), SystemClock())
+    for gate in range(gates):
+        _pass_gate(ledger, warm_up, gate, gates)
     start.wait()
     used, latencies = _cpu(), []
     for gate in range(gates):
         for code in codes:
             began = time.perf_counter()
-            done = ledger.complete(f"{code}:gate-{gate}:{SITE}:1", scene.ANSWERS, scene.COORDINATOR, command_id=uuid.uuid4().hex)
-            assert done["gate"] == "passed", done
-            if gate + 1 < gates:
-                shown = inbox.checkpoint(database, f"{code}:gate-{gate + 1}:{SITE}:1", now())
-                assert shown["status"] == "open", shown
+            _pass_gate(ledger, code, gate, gates)
             latencies.append(time.perf_counter() - began)
     results.put({"latencies": latencies, "cpu": _cpu() - used, "rss": psutil.Process(os.getpid()).memory_info().rss})
+
+
+def _pass_gate(ledger: Ledger, code: str, gate: int, gates: int) -> None:
+    """Complete a gate's checkpoint, and read the next one open."""
+    done = ledger.complete(f"{code}:gate-{gate}:{SITE}:1", scene.ANSWERS, scene.COORDINATOR, command_id=uuid.uuid4().hex)
+    assert done["gate"] == "passed", done
+    if gate + 1 < gates:
+        shown = inbox.checkpoint(ledger.database, f"{code}:gate-{gate + 1}:{SITE}:1", ledger.clock.now())
+        assert shown["status"] == "open", shown
 
 
 def _cpu() -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -62,7 +62,12 @@ class Database:
         if self.file:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         if not self.is_sqlite:
-            return create_engine(make_url(self.url).set(drivername="postgresql+psycopg"), pool_size=10, json_serializer=_compact_json)
+            return create_engine(
+                make_url(self.url).set(drivername="postgresql+psycopg"),
+                pool_size=10,
+                json_serializer=_compact_json,
+                json_deserializer=orjson.loads,
+            )
         engine = create_engine(
             self.url, connect_args={"timeout": LOCK_TIMEOUT_S, "check_same_thread": False}, pool_size=10, max_overflow=20
         )
@@ -151,7 +156,7 @@ class WriterQueue(AbstractContextManager[None]):
 
 
 def _compact_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(value).decode()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -162,7 +167,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
 
 
 def _explanation(database: Database, error: Exception) -> str:

@@ -215,13 +215,13 @@ def checkpoint(database: Database, name: str, now: datetime, *, person: str | No
     """One checkpoint: its step, form, answers, signatures, earlier rounds, this person's draft, and why its gate is closed."""
     wanted = CheckpointId.parse(name)
     with database.read() as connection:
-        row = find(connection, wanted.experiment)
+        row = find(connection, wanted.experiment, site=wanted.site)
         loaded = load(connection, row, wanted.key)
         try:
             shown = _checkpoint(loaded, wanted, now, locale)
         except SliceTooSmall:
             shown = _checkpoint(load(connection, row), wanted, now, locale)
-        past = _past_rounds(connection, loaded.id, wanted)
+        past = _past_rounds(connection, loaded.id, wanted) if shown["round"] > 1 else []
         draft = _draft(connection, loaded.id, wanted, person)
     return shown | {"earlier_rounds": past, "draft": draft}
 

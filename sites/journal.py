@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, select
 
 from protocols.errors import UnknownThing
@@ -20,7 +21,7 @@ _FACT, _EXPERIMENT = table(FactRow), table(Experiment)
 
 def compact(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, no escapes."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def chained(experiment_id: int, code: str, protocol: str, seq: int, head: str, facts: tuple[Fact, ...]) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def row_hash(code: str, row: dict[str, Any]) -> str:
     at: datetime = row["at"]
     names = ("seq", "kind", "by", "role", "step", "site", "round", "data", "protocol", "previous")
     content = [code, at.astimezone(UTC).isoformat(), *(row[name] for name in names)]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(content)).hexdigest()
 
 
 def facts_of(connection: Connection, experiment_id: int) -> Iterator[dict[str, Any]]:

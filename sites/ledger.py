@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -66,6 +68,15 @@ _ADVANCE = (
     )
 )
 Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A command thought through: the decision to write, if any, and the result to report."""
+
+    loaded: Loaded | None
+    decision: Decision | None
+    result: Result
 
 
 class Ledger:
@@ -230,7 +241,7 @@ class Ledger:
             data = {"key": f"{key}.{number}", "kind": kind, "message": message}
             facts = (Fact(FactKind.INCIDENT_REPORTED, now, step=step, site=site, data=data),)
             loaded = load(connection, row)
-            self._write(connection, loaded, Decision(facts, loaded.state), now)
+            self._write(connection, loaded, Decision(facts, loaded.state))
         return True
 
     def resolve_incident(self, experiment: str, key: str) -> None:
@@ -283,21 +294,43 @@ class Ledger:
         command_id: str | None,
         allowed: Callable[[Connection, Loaded, datetime], None] | None,
     ) -> Result:
-        """Carry out a command about one checkpoint: lock, check, decide on a slice, write."""
-        with self.database.write() as connection:
-            row = find(connection, name.experiment, lock=True)
+        """Carry out a command about one checkpoint: decide on a slice, and write if nobody was faster; else decide again in turn."""
+
+        def weigh(connection: Connection, row: Mapping[str, Any]) -> Weighed:
             if earlier := self._earlier(connection, command_id, described):
-                return earlier
+                return Weighed(None, None, earlier)
             now = self._now(row)
             loaded = load(connection, row, name.key)
             if allowed:
                 allowed(connection, loaded, now)
             asked = command() if callable(command) else command
             loaded, decision = self._decide(connection, loaded, asked, now)
-            self._write(connection, loaded, decision, now)
-            result = _outcome(name, loaded.plan, decision, now, lambda: _locale_of(connection, getattr(asked, "by", "")))
-            self._remember_command(connection, command_id, described, result)
-        return result
+            locale_of = partial(_locale_of, connection, getattr(asked, "by", ""))
+            return Weighed(loaded, decision, _outcome(name, loaded.plan, decision, now, locale_of))
+
+        weighed = self._foresee(name, weigh)
+        if weighed is None or weighed.decision is not None:
+            with self.database.write() as connection:
+                if weighed is None or not self._written(connection, weighed, command_id, described):
+                    weighed = weigh(connection, find(connection, name.experiment, lock=True))
+                    self._written(connection, weighed, command_id, described)
+        return weighed.result
+
+    def _written(self, connection: Connection, weighed: Weighed, command_id: str | None, described: Mapping[str, Any]) -> bool:
+        """Write what was weighed, unless another command on this experiment came between; nothing is written then."""
+        if weighed.loaded is None or weighed.decision is None or not weighed.decision.facts:
+            return True
+        if not self._write(connection, weighed.loaded, weighed.decision):
+            return False
+        self._remember_command(connection, command_id, described, weighed.result)
+        return True
+
+    def _foresee(self, name: CheckpointId, weigh: Callable[[Connection, Mapping[str, Any]], Weighed]) -> Weighed | None:
+        """Decide before the turn to write has come, where all writers share one queue (docs/performance.md); None on PostgreSQL."""
+        if not self.database.is_sqlite:
+            return None
+        with self.database.read() as connection:
+            return weigh(connection, find(connection, name.experiment, site=name.site))
 
     def _manage(self, experiment: str, command: commands.Hold | commands.Release | commands.Stop, command_id: str | None) -> Result:
         """Carry out a project manager's command about a whole experiment or site."""
@@ -313,7 +346,7 @@ class Ledger:
                 connection, command.by, experiment=experiment, on=_today(loaded, StepKey(""), now), to=f"{act} {experiment}"
             )
             decision = decide(loaded.plan, loaded.state, command, now)
-            self._write(connection, loaded, decision, now)
+            self._write(connection, loaded, decision)
             result = {"code": experiment, "state": decision.state.status.value}
             self._remember_command(connection, command_id, described, result)
         return result
@@ -326,19 +359,24 @@ class Ledger:
             whole = load(connection, loaded.row)
             return whole, decide(whole.plan, whole.state, command, now)
 
-    def _write(self, connection: Connection, loaded: Loaded, decision: Decision, now: datetime) -> None:
-        """Write everything a decision brings about. A decision without facts writes nothing."""
+    def _write(self, connection: Connection, loaded: Loaded, decision: Decision) -> bool:
+        """Write everything a decision brings about; False, and nothing written, when the experiment has moved on since it was loaded.
+
+        A decision without facts writes nothing.
+        """
         if not decision.facts:
-            return
+            return True
         rows = chained(loaded.id, loaded.code, loaded.plan.hash, loaded.row["seq"], loaded.row["head"], decision.facts)
+        now = decision.facts[-1].at
+        values = experiment_values(decision.state) | {"seq": rows[-1]["seq"], "head": rows[-1]["hash"], "changed_at": now}
+        new = {f"new_{name}": value for name, value in values.items()}
+        if connection.execute(_ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"]}).rowcount != 1:
+            return False
         save(connection, loaded, decision)
         connection.execute(_INSERT_FACT, rows)
         self._set_timers(connection, loaded, decision)
         self._owe(connection, loaded.row, messages(loaded.plan, decision), now)
-        values = experiment_values(decision.state) | {"seq": rows[-1]["seq"], "head": rows[-1]["hash"], "changed_at": now}
-        new = {f"new_{name}": value for name, value in values.items()}
-        if connection.execute(_ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"]}).rowcount != 1:
-            raise IllegalTransition(f"Experiment {loaded.code} was changed by someone else at the same moment; try again.")
+        return True
 
     def _set_timers(self, connection: Connection, loaded: Loaded, decision: Decision) -> None:
         """Timers of rounds that are over fire once more and find nothing to do; only moved deadlines need theirs taken back."""
@@ -406,7 +444,7 @@ class Ledger:
             loaded, decision = self._decide(connection, loaded, command, now)
         except IllegalTransition:  # the experiment has ended since
             return
-        self._write(connection, loaded, decision, now)
+        self._write(connection, loaded, decision)
         step = decision.state.step(key)
         if alarm["kind"] == "reconsider" and step.status.is_live and step.round == alarm["round"]:
             place, _ = place_of(decision.state, key.site)
@@ -443,7 +481,7 @@ class Ledger:
         if plan.joined:
             connection.execute(insert(_TALLY), [{"experiment_id": row["id"], "step": step, "through": 0} for step in sorted(plan.joined)])
         before = State(sites=dict(decision.state.sites), known_steps=None)
-        self._write(connection, Loaded(row, plan, before), decision, now)
+        self._write(connection, Loaded(row, plan, before), decision)
         return {"code": code, "protocol": protocol, "version": release["version"], "state": decision.state.status.value}
 
     def _insert_experiment(
