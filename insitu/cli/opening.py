@@ -1,0 +1,91 @@
+"""What a command works on, and the options that every command has."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insitu.words import terminal_locale, word
+from protocols.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from sites.database import Database
+    from sites.ledger import Ledger
+    from sites.settings import Settings
+
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Where insitu keeps its data; else INSITU_HOME.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, the shapes of the REST API.")]
+By = Annotated[str, typer.Option("--as", metavar="PERSON", help="The person who does it.")]
+CommandId = Annotated[str | None, typer.Option("--command-id", metavar="ID", help="The same id again gives the first result.")]
+
+# `--data` as given before the command's name.
+given_first: ContextVar[Path | None] = ContextVar("given_first", default=None)
+
+
+@dataclass
+class Opened:
+    """An installation: its settings, its database ready to use, and the language of this terminal."""
+
+    settings: Settings
+    locale: str
+
+    @cached_property
+    def database(self) -> Database:
+        from sites.clock import SystemClock
+        from sites.database import Database
+        from sites.readiness import make_ready
+
+        database = Database(self.settings.database_url)
+        make_ready(database, SystemClock())
+        return database
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        from sites.clock import SystemClock
+        from sites.ledger import Ledger
+
+        return Ledger(self.database, SystemClock())
+
+    def word(self, key: str, **values: object) -> str:
+        return word(key, self.locale, **values)
+
+
+def opened(data: Path | None) -> Opened:
+    """The installation in `--data`, given before or after the command's name, else where the environment says."""
+    from sites.settings import Settings
+
+    return Opened(Settings.load(data or given_first.get()), terminal_locale())
+
+
+def file_bytes(file: Path) -> bytes:
+    """What a file holds, `-` being standard input. Raises InvalidInput when it cannot be read."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"The file {file} cannot be read: {error.strerror}.") from None
+
+
+def file_text(file: Path) -> str:
+    """A UTF-8 file's text. Raises InvalidInput when it is not."""
+    try:
+        return file_bytes(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"The file {file} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+
+
+def answers_in(file: Path) -> dict[str, Any]:
+    """The answers in a JSON file. Raises InvalidInput when it is not a JSON object."""
+    try:
+        found = json.loads(file_text(file))
+    except ValueError as error:
+        raise InvalidInput(f"The file {file} is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise InvalidInput(f'The file {file} should be a JSON object, {{"field": answer, …}}, not {type(found).__name__}.')
+    return found

@@ -1,0 +1,107 @@
+"""The doors' own words, in French and in English: what a protocol or a notice says comes from there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+WORDS: dict[str, dict[str, str]] = {
+    "experiment": {"fr": "Expérience", "en": "Experiment"},
+    "title": {"fr": "Titre", "en": "Title"},
+    "state": {"fr": "État", "en": "State"},
+    "phase": {"fr": "Phase", "en": "Phase"},
+    "progress": {"fr": "Avancement", "en": "Progress"},
+    "open": {"fr": "Ouverts", "en": "Open"},
+    "next_due": {"fr": "Prochaine échéance", "en": "Next due"},
+    "gate": {"fr": "Jalon", "en": "Gate"},
+    "site": {"fr": "Site", "en": "Site"},
+    "round": {"fr": "Tour", "en": "Round"},
+    "status": {"fr": "Statut", "en": "Status"},
+    "due": {"fr": "Échéance", "en": "Due"},
+    "waiting_for": {"fr": "Attend", "en": "Waiting for"},
+    "late": {"fr": "en retard", "en": "late"},
+    "blocked": {"fr": "suspendu", "en": "on hold"},
+    "checkpoint": {"fr": "Point de contrôle", "en": "Checkpoint"},
+    "needs": {"fr": "À faire", "en": "To do"},
+    "answers": {"fr": "répondre", "en": "answer"},
+    "signature": {"fr": "signer", "en": "sign"},
+    "incident": {"fr": "incident", "en": "incident"},
+    "person": {"fr": "Personne", "en": "Person"},
+    "name": {"fr": "Nom", "en": "Name"},
+    "email": {"fr": "Courriel", "en": "E-mail"},
+    "locale": {"fr": "Langue", "en": "Language"},
+    "channels": {"fr": "Canaux", "en": "Channels"},
+    "roles": {"fr": "Rôles", "en": "Roles"},
+    "role": {"fr": "Rôle", "en": "Role"},
+    "code": {"fr": "Code", "en": "Code"},
+    "kind": {"fr": "Nature", "en": "Kind"},
+    "territory": {"fr": "Territoire", "en": "Territory"},
+    "timezone": {"fr": "Fuseau", "en": "Time zone"},
+    "protocol": {"fr": "Protocole", "en": "Protocol"},
+    "version": {"fr": "Version", "en": "Version"},
+    "added": {"fr": "Ajouté", "en": "Added"},
+    "step": {"fr": "Étape", "en": "Step"},
+    "when": {"fr": "Quand", "en": "When"},
+    "fact": {"fr": "Fait", "en": "Fact"},
+    "by": {"fr": "Par", "en": "By"},
+    "details": {"fr": "Détails", "en": "Details"},
+    "field": {"fr": "Champ", "en": "Field"},
+    "type": {"fr": "Type", "en": "Type"},
+    "label": {"fr": "Libellé", "en": "Label"},
+    "answer": {"fr": "Réponse", "en": "Answer"},
+    "required": {"fr": "requis", "en": "required"},
+    "to": {"fr": "À", "en": "To"},
+    "channel": {"fr": "Canal", "en": "Channel"},
+    "subject": {"fr": "Objet", "en": "Subject"},
+    "result": {"fr": "Résultat", "en": "Result"},
+    "nothing_to_do": {"fr": "Rien à faire pour {person}.", "en": "Nothing to do for {person}."},
+    "nothing": {"fr": "Rien à montrer.", "en": "Nothing to show."},
+    "launched": {"fr": "{code} est lancée (protocole {protocol} {version}).", "en": "{code} is launched (protocol {protocol} {version})."},
+    "experiment_is": {"fr": "{code} : {state}", "en": "{code}: {state}"},
+    "checkpoint_is": {"fr": "{id} : {status}", "en": "{id}: {status}"},
+    "gate_is": {"fr": "Le jalon est : {gate}", "en": "The gate: {gate}"},
+    "still_waits": {"fr": "Attend : {what} ({role})", "en": "Waits for: {what} ({role})"},
+    "imported": {
+        "fr": "{kind} : {added} ajouté(s), {changed} modifié(s), {unchanged} inchangé(s)",
+        "en": "{kind}: {added} added, {changed} changed, {unchanged} unchanged",
+    },
+    "sites": {"fr": "Sites", "en": "Sites"},
+    "people": {"fr": "Personnes", "en": "People"},
+    "assignments": {"fr": "Affectations", "en": "Assignments"},
+    "assigned": {"fr": "{person} : {role} ({result})", "en": "{person}: {role} ({result})"},
+    "released": {"fr": "{id} {version} est publié (empreinte {hash}).", "en": "{id} {version} is released (hash {hash})."},
+    "sound": {"fr": "{files} fichier(s) sans problème.", "en": "{files} file(s) without a problem."},
+    "verified": {
+        "fr": "Le journal est intact : {experiments} expérience(s), {facts} fait(s).",
+        "en": "The journal is intact: {experiments} experiment(s), {facts} fact(s).",
+    },
+    "broken": {
+        "fr": "Le journal est altéré : {experiment}, fait {seq} : {why}.",
+        "en": "The journal was altered: {experiment}, fact {seq}: {why}.",
+    },
+    "backed_up": {
+        "fr": "{file} : {rows} lignes, {facts} faits, SHA-256 {sha256}. Il contient des noms et des adresses : gardez-le en lieu sûr.",
+        "en": "{file}: {rows} rows, {facts} facts, SHA-256 {sha256}. It holds names and addresses: keep it safe.",
+    },
+    "restored": {
+        "fr": "{file} : {rows} lignes remises et relues, {facts} faits.",
+        "en": "{file}: {rows} rows restored and read back, {facts} facts.",
+    },
+    "journal_was_broken": {
+        "fr": "Attention : le journal sauvegardé était déjà altéré ({why}).",
+        "en": "Beware: the journal in it was already altered ({why}).",
+    },
+}
+
+
+def word(key: str, locale: str, **values: object) -> str:
+    """The words of a key in a language, its blanks filled."""
+    return WORDS[key]["fr" if locale == "fr" else "en"].format(**values)
+
+
+def terminal_locale(environment: Mapping[str, str] | None = None) -> str:
+    """The language of a terminal: INSITU_LOCALE, else what LC_ALL, LC_MESSAGES or LANG begin with; `fr` or `en`."""
+    given = os.environ if environment is None else environment
+    names = ("INSITU_LOCALE", "LC_ALL", "LC_MESSAGES", "LANG")
+    said = next((given[name] for name in names if given.get(name)), "")
+    return "fr" if said.lower().startswith("fr") else "en"

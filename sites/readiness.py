@@ -1,0 +1,48 @@
+"""A database ready to use: its tables at this release's revision, the library's protocols in it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from sqlalchemy import inspect, select
+from sqlalchemy.sql import column
+from sqlalchemy.sql import table as named
+
+from protocols.errors import DatabaseUnavailable
+from sites.clock import Clock
+from sites.database import Database
+
+
+def make_ready(database: Database, clock: Clock) -> bool:
+    """Bring the tables up to date and release the library when they are behind; whether they were.
+
+    Costs one SELECT when nothing is to do. Raises DatabaseUnavailable when a later release of insitu has been here.
+    """
+    known, present = revisions(), revision_of(database)
+    if present == known[-1]:
+        return False
+    if present and present not in known:
+        raise DatabaseUnavailable(
+            f"The database has tables of revision {present}, this release of insitu knows up to {known[-1]}. Use the later release."
+        )
+    from sites.releases import add_library  # the protocols' parser and lint take half a second
+
+    database.migrate()
+    add_library(database, clock)
+    return True
+
+
+def revisions() -> list[str]:
+    """The revisions this release knows, oldest first, read from the names of their files: Alembic is slow to import."""
+    names = (entry.name for entry in (files("sites") / "migrations" / "versions").iterdir())
+    return sorted(name.partition("_")[0] for name in names if name[0].isdigit() and name.endswith(".py"))
+
+
+def revision_of(database: Database) -> str:
+    """The revision of the tables, "" when there are none yet."""
+    if database.file and not database.file.exists():
+        return ""
+    with database.read() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return ""
+        return str(connection.execute(select(column("version_num")).select_from(named("alembic_version"))).scalar() or "")
