@@ -5,12 +5,13 @@ Deployments are never deleted: Prefect cancels the waiting runs of a deployment 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
 
-from flows.client import Prefect
+from flows.client import Prefect, PrefectRefused
 from protocols.model import FieldType, FormField, Protocol, in_locale
 from sites.database import Database, table
 from sites.releases import find_release, plan_of
@@ -99,10 +100,14 @@ def _property(field: FormField, locale: str) -> dict[str, Any]:
 
 
 class Deployments:
-    """The deployments on one Prefect server, registered as needed and remembered by id."""
+    """The deployments on one Prefect server, registered as needed and remembered by id.
 
-    def __init__(self, prefect: Prefect, database: Database, locale: str = "en", pool: str = POOL) -> None:
-        self._prefect, self._database, self._locale, self._pool = prefect, database, locale, pool
+    They go to the work pool `pool`, else INSITU_WORK_POOL, else the in-process worker's own, which is made if it is not there.
+    """
+
+    def __init__(self, prefect: Prefect, database: Database, locale: str = "en", pool: str = "") -> None:
+        self._prefect, self._database, self._locale = prefect, database, locale
+        self._pool = pool or os.environ.get("INSITU_WORK_POOL", POOL)
         self._ids: dict[str, str] = {}
 
     def register(self) -> dict[str, str]:
@@ -137,8 +142,12 @@ class Deployments:
             return sorted(set(connection.execute(select(table(Release).c.id)).scalars()))
 
     def _register_pool(self) -> None:
-        if self._prefect.request("GET", f"work_pools/{self._pool}") is None:
-            self._prefect.request("POST", "work_pools/", {"name": self._pool, "type": POOL_TYPE, "base_job_template": JOB_TEMPLATE})
+        if self._prefect.request("GET", f"work_pools/{self._pool}") is not None:
+            return
+        if self._pool != POOL:
+            make = f"prefect work-pool create {self._pool} --type process"
+            raise PrefectRefused(f"Prefect has no work pool {self._pool!r} (INSITU_WORK_POOL). Create it: `{make}`.")
+        self._prefect.request("POST", "work_pools/", {"name": POOL, "type": POOL_TYPE, "base_job_template": JOB_TEMPLATE})
 
     def _register(self, flow: str, name: str, content: Mapping[str, Any]) -> None:
         self._register_pool()

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
-from flows.client import Prefect, PrefectRefused, PrefectUnavailable, Run
+from flows.client import Prefect, PrefectUnavailable, Run
 from flows.deployments import LAUNCHED_BY_RUN, Deployments
 from flows.drift import Call, External, done_by_hand, next_call
 from flows.picture import Gate, Picture, Rest, View, artifacts, experiment_url, pictures
@@ -24,7 +24,7 @@ from protocols.errors import InsituError
 from sites.database import Database, table
 from sites.ledger import Ledger
 from sites.settings import Settings
-from sites.tables import Command, Experiment, Track
+from sites.tables import Command, Experiment, Incident, Track
 
 BATCH = 50  # experiments a pass
 POLL_S = 0.15
@@ -32,10 +32,11 @@ WATCH_S = 0.3  # between two looks at a run that a worker has
 RECONCILE_EVERY_S = 15
 ARTIFACTS_EVERY_S = 3
 ASLEEP_AFTER = timedelta(seconds=60)  # a run that no worker takes for so long is an incident
+LONGEST_PAUSE_S = 300  # between two starts of a run that keeps failing
 WOKEN = "Waking"
 GATE_KEY = "insitu.gate"
 
-_EXPERIMENT, _TRACK, _COMMAND = table(Experiment), table(Track), table(Command)
+_EXPERIMENT, _TRACK, _COMMAND, _INCIDENT = table(Experiment), table(Track), table(Command), table(Incident)
 
 log = logging.getLogger("insitu.projector")
 
@@ -77,9 +78,13 @@ class Projector:
         self._prefect = prefect or Prefect(settings.prefect_api_url)
         self._deployments = Deployments(self._prefect, database, settings.locale)
         self._watched: dict[str, float] = {}  # code -> when to look again (monotonic)
+        self._set_aside: dict[str, tuple[float, float]] = {}  # code -> (not before, after how long a pause) after it failed
+        self._unverified: dict[str, str] = {}  # run whose gates were sent -> code
+        self._resend: set[str] = set()  # runs whose gates did not arrive
         self._artifacts_due: dict[str, float] = {}
         self._artifacts_sent: dict[str, float] = {}
-        self._asleep: set[tuple[str, str]] = set()
+        self._troubles: set[tuple[str, str]] = set()  # (code, incident key) open until a run goes on again
+        self._failures: dict[str, int] = {}  # run -> how often it failed without coming to rest
         self._nudged = threading.Event()
 
     def nudge(self) -> None:
@@ -107,12 +112,16 @@ class Projector:
             self._nudged.wait(pause_s)
             self._nudged.clear()
 
+    def close(self) -> None:
+        self._prefect.close()
+
     def run_once(self) -> int:
         """Project what changed, and what was left to look at again; returns how many experiments were looked at."""
         now = time.monotonic()
         due = [code for code, at in (self._watched | self._artifacts_due).items() if at <= now]
+        aside = [code for code, (not_before, _) in self._set_aside.items() if not_before > now]
         with self._database.read() as connection:
-            cases = self._cases(connection, _changed_or(due))
+            cases = self._cases(connection, _changed_or(due) & _EXPERIMENT.c.code.not_in(aside))
         self._project(cases)
         return len(cases)
 
@@ -123,6 +132,7 @@ class Projector:
         """
         if everything:
             self._deployments.register()
+            self._recall_troubles()
         with self._database.read() as connection:
             live = self._live_tracks(connection)
         runs = self._prefect.runs([run for _, run, _ in live])
@@ -131,6 +141,7 @@ class Projector:
             log.warning("Prefect has forgotten its runs; everything is drawn again")
             self._deployments.register()
             differ = self._all_codes()
+        differ |= self._codes_with_lost_gates()
         for start in range(0, len(listed := sorted(differ)), BATCH):
             with self._database.read() as connection:
                 self._project(self._cases(connection, _EXPERIMENT.c.code.in_(listed[start : start + BATCH])))
@@ -148,6 +159,20 @@ class Projector:
     def _is_another_server(self, live: Iterable[tuple[str, str, Sent]]) -> bool:
         """Whether Prefect's database is another than the one the runs were made in: their deployments are unknown to it."""
         return not any(self._deployments.exists(deployment) for deployment in {sent.get("deployment", "") for _, _, sent in live})
+
+    def _codes_with_lost_gates(self) -> set[str]:
+        """Experiments whose gates, sent since the last look, Prefect does not have: it forgets events when it crashes."""
+        unverified, self._unverified = self._unverified, {}
+        if not unverified:
+            return set()
+        there = self._prefect.task_runs(list(unverified), GATE_KEY)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(_TRACK.c.flow_run_id, _TRACK.c.picture).where(_TRACK.c.flow_run_id.in_(list(unverified)))
+            ).all()
+        sent = {row.flow_run_id: {(key, *gate[:2]) for key, gate in row.picture.get("gates", {}).items()} for row in rows}
+        self._resend = {run for run, gates in sent.items() if gates - there[run]}
+        return {unverified[run] for run in self._resend}
 
     def _all_codes(self) -> set[str]:
         with self._database.read() as connection:
@@ -177,9 +202,20 @@ class Projector:
             case.runs = runs
             try:
                 self._project_one(case)
-            except PrefectRefused as error:
-                log.error("%s is not shown as it should be: %s", case.code, error)
-                self._watch(case.code, RECONCILE_EVERY_S)
+                self._set_aside.pop(case.code, None)
+            except PrefectUnavailable:
+                if not self._prefect.is_up():
+                    raise
+                self._put_aside(case.code)
+            except Exception:  # noqa: BLE001 -- one experiment must not hold back the others; it is logged there
+                self._put_aside(case.code)
+
+    def _put_aside(self, code: str) -> None:
+        """Leave an experiment that cannot be shown alone for a while, longer each time up to a minute."""
+        _, pause_s = self._set_aside.get(code, (0.0, 0.5))
+        pause_s = min(pause_s * 2, 60)
+        self._set_aside[code] = (time.monotonic() + pause_s, pause_s)
+        log.exception("%s cannot be shown in Prefect as it should be; the projector tries again in %.0f s", code, pause_s)
 
     def _project_one(self, case: Case) -> None:
         settled = [self._project_track(case, wanted) for wanted in case.wanted.values()]
@@ -203,12 +239,13 @@ class Projector:
             run, sent = self._create(case, wanted)
         elif call is Call.SHOW and run:
             self._show(run, wanted)
-        elif call is Call.WAKE and run:
+        elif call is Call.WAKE and run and self._may_wake(run):
             self._wake(run, wanted)
         assert run is not None
         self._send_tags(run, wanted, sent)
-        self._send_gates(run, wanted, sent)
+        self._send_gates(case.code, run, wanted, sent)
         self._note_asleep(case, wanted, run)
+        self._note_rest(case, wanted.site, run)
         sent["state"] = [wanted.type, wanted.state, wanted.message]
         case.tracks[wanted.site] = (run.id, sent)
         return wanted.rest is not Rest.WORKS and call is not Call.WATCH
@@ -253,9 +290,9 @@ class Projector:
 
     # ------------------------------------------------------------------ gates
 
-    def _send_gates(self, run: Run, wanted: Picture, sent: Sent) -> None:
+    def _send_gates(self, code: str, run: Run, wanted: Picture, sent: Sent) -> None:
         """One task run a gate, sent as the events Prefect's own engine sends: they alone can carry the gate's true dates."""
-        known: dict[str, list[str]] = dict(sent.get("gates", {})) if sent.get("run") == run.id else {}
+        known: dict[str, list[str]] = dict(sent.get("gates", {})) if sent.get("run") == run.id and run.id not in self._resend else {}
         events: list[dict[str, Any]] = []
         for key, gate in wanted.gates.items():
             shown = known.get(key, [])
@@ -268,6 +305,8 @@ class Projector:
             known[key] = [gate.type, gate.name, start.isoformat()]
         if events:
             self._prefect.emit(events)
+            self._unverified[run.id] = code
+        self._resend.discard(run.id)
         sent |= {"gates": known, "run": run.id}
 
     def _dates(self, gate: Gate, shown: list[str]) -> tuple[datetime, datetime | None]:
@@ -310,20 +349,53 @@ class Projector:
         external = done_by_hand(wanted, run, (shown[0], shown[1]) if shown else None)
         if external is None or (run is None and not self._deployments.exists(sent.get("deployment", ""))):
             return
-        occasion = run.state_id if run else case.tracks[wanted.site][0]
-        message = _told(external, case.code, wanted, run)
-        self._ledger.report_incident(case.code, f"prefect:{external}:{wanted.site}:{occasion}", "external", message, site=wanted.site)
+        message, key = _told(external, case.code, wanted, run), f"prefect:{external}:{wanted.site}"
+        if external is External.FAILED:
+            self._open_trouble(case.code, key, wanted.site, message)
+        else:
+            occasion = run.state_id if run else case.tracks[wanted.site][0]
+            self._ledger.report_incident(case.code, f"{key}:{occasion}", "external", message, site=wanted.site)
 
     def _note_asleep(self, case: Case, wanted: Picture, run: Run) -> None:
         """A run that no worker takes is an incident, over as soon as one takes it: Prefect itself never says so of a resumed run."""
         key = f"prefect:asleep:{wanted.site}"
         if run.type == "SCHEDULED" and datetime.now(UTC) - run.state_since > ASLEEP_AFTER:
             message = f"No worker has taken the run {wanted.name} since {run.state_since:%Y-%m-%d %H:%M} UTC. Start one: `insitu worker`."
-            self._ledger.report_incident(case.code, key, "external", message, site=wanted.site)
-            self._asleep.add((case.code, key))
-        elif (case.code, key) in self._asleep:
-            self._ledger.resolve_incident(case.code, key)
-            self._asleep.discard((case.code, key))
+            self._open_trouble(case.code, key, wanted.site, message)
+        elif run.type != "SCHEDULED":
+            self._end_trouble(case.code, key)
+
+    def _may_wake(self, run: Run) -> bool:
+        """Whether a run may start over now: after each failure in a row it waits twice as long."""
+        if run.type not in ("FAILED", "CRASHED"):
+            return True
+        if datetime.now(UTC) - run.state_since < timedelta(seconds=min(2 ** self._failures.get(run.id, 0), LONGEST_PAUSE_S)):
+            return False
+        self._failures[run.id] = self._failures.get(run.id, 0) + 1
+        return True
+
+    def _note_rest(self, case: Case, site: str, run: Run) -> None:
+        if run.type in ("PAUSED", "COMPLETED"):
+            self._failures.pop(run.id, None)
+            self._end_trouble(case.code, f"prefect:{External.FAILED}:{site}")
+
+    def _open_trouble(self, code: str, key: str, site: str, message: str) -> None:
+        if (code, key) not in self._troubles:
+            self._ledger.report_incident(code, key, "external", message, site=site)
+            self._troubles.add((code, key))
+
+    def _end_trouble(self, code: str, key: str) -> None:
+        if (code, key) in self._troubles:
+            self._ledger.resolve_incident(code, key)
+            self._troubles.discard((code, key))
+
+    def _recall_troubles(self) -> None:
+        """The incidents of this kind that an earlier process left open."""
+        joined = _INCIDENT.join(_EXPERIMENT, _EXPERIMENT.c.id == _INCIDENT.c.experiment_id)
+        still_open = select(_EXPERIMENT.c.code, _INCIDENT.c.key).select_from(joined).where(_INCIDENT.c.resolved_at.is_(None))
+        passing = or_(*(_INCIDENT.c.key.startswith(f"prefect:{kind}:", autoescape=True) for kind in ("asleep", External.FAILED)))
+        with self._database.read() as connection:
+            self._troubles = {(row.code, row.key) for row in connection.execute(still_open.where(passing))}
 
     # ------------------------------------------------------------------ remembering
 

@@ -47,6 +47,7 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
 
     def __init__(self, work_pool_name: str = POOL, **options: Any) -> None:
         super().__init__(work_pool_name, **(options | {"limit": options.get("limit") or LIMIT}))
+        self.stuck_after = STUCK_AFTER
         self._in_flight: set[UUID] = set()
         self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="track")
         self._flows: dict[UUID, Flow[..., Any]] = {}
@@ -127,7 +128,7 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
     async def _is_lost(self, run: FlowRun) -> bool:
         if run.id in self._in_flight or run.id in self._submitting_flow_run_ids:
             return False
-        if run.state is None or datetime.now(UTC) - run.state.timestamp < STUCK_AFTER:
+        if run.state is None or datetime.now(UTC) - run.state.timestamp < self.stuck_after:
             return False
         worker = run.labels.get("prefect.worker.name")
         return worker == self.name or worker not in await self._online()

@@ -51,4 +51,5 @@ def stage(prefect_server: str, settled: Path, tmp_path: Path) -> Iterator[object
     yield built
     built.worker.stop()
     built.prefect.close()
+    built.projector.close()
     built.database.dispose()

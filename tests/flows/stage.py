@@ -144,6 +144,11 @@ class Stage:
             of_it = select(table(Incident).c.key).where(table(Incident).c.experiment_id == self.row(code)["id"])
             return list(connection.execute(of_it).scalars())
 
+    def open_incidents(self, code: str) -> list[str]:
+        with self.database.read() as connection:
+            of_it = (table(Incident).c.experiment_id == self.row(code)["id"], table(Incident).c.resolved_at.is_(None))
+            return list(connection.execute(select(table(Incident).c.key).where(*of_it)).scalars())
+
     def project_until(self, shows: Callable[[], bool], limit_s: float = 20) -> None:
         """Project until Prefect shows what is expected; the projector's own pace, no fixed waiting."""
         limit = time.monotonic() + limit_s

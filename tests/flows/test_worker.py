@@ -1,0 +1,88 @@
+"""The in-process worker: what it does when runs come thick and fast, fail, or were left by another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from prefect.settings import temporary_settings
+from stage import Stage
+
+from flows.client import Prefect
+from flows.house import House, move_into
+from flows.projector import Projector
+from flows.server import PrefectServer
+from flows.worker import InsituWorker
+from sites.settings import Settings
+
+
+def test_many_experiments_are_awake_at_once_and_all_come_to_rest(stage: Stage) -> None:
+    codes = [stage.launch("CAEN") for _ in range(6)]
+    stage.project_until(lambda: all(stage.shown(code) == "Awaiting Ethics opinion (CPP)" for code in codes), limit_s=60)
+    assert [stage.incidents(code) for code in codes] == [[]] * 6
+
+
+def test_a_run_left_by_a_dead_worker_starts_again(stage: Stage) -> None:
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+    run = stage.track(code)
+    stage.worker.stop()
+    # Where a worker killed between taking a run and starting it leaves it.
+    assert stage.prefect.set_state(run, {"type": "PENDING", "name": "Submitting"}, force=True)
+    stage.prefect.request("PATCH", f"flow_runs/{run}/labels", {"prefect.worker.name": "killed"})
+
+    async def rescue() -> int:
+        with temporary_settings({"api.url": stage.settings.prefect_api_url}):
+            async with InsituWorker(name="rescuer") as worker:
+                worker.stuck_after = timedelta()
+                return await worker.rescue()
+
+    asyncio.run(rescue())
+    assert stage.shown(code) == "Rescued"
+
+
+def test_a_flow_that_cannot_run_is_reported_as_crashed(stage: Stage) -> None:
+    flow = stage.prefect.request("POST", "flows/", {"name": "lost"})["id"]
+    stage.projector.reconcile(everything=True)
+    lost = {"name": "lost", "flow_id": flow, "work_pool_name": "insitu", "entrypoint": "flows.nowhere:lost"}
+    deployment = stage.prefect.request("POST", "deployments/", lost)["id"]
+    run = stage.prefect.create_run(deployment, {"name": "lost"})
+    stage.project_until(lambda: stage.prefect.runs([run.id])[run.id].type == "CRASHED")
+
+
+def test_a_run_that_keeps_failing_is_one_incident_and_goes_on_once_its_cause_is_gone(stage: Stage, tmp_path: Path) -> None:
+    nowhere = Settings.load(environment={"INSITU_HOME": str(tmp_path / "nowhere"), "PREFECT_API_URL": stage.settings.prefect_api_url})
+    move_into(House.open(nowhere))  # a worker whose database has no tables
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.incidents(code) == ["prefect:failed:"])
+    assert stage.shown(code) == "Failed"
+
+    move_into(House(stage.settings, stage.database, stage.ledger))
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+    stage.project_until(lambda: stage.open_incidents(code) == [])
+    assert stage.incidents(code) == ["prefect:failed:"]
+
+
+def test_everything_is_drawn_again_when_prefect_lost_its_database(stage: Stage, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
+    closed, running = stage.launch("CAEN"), stage.launch("CAEN")
+    for code in (closed, running):
+        stage.project_until(lambda code=code: stage.shown(code) == "Awaiting Ethics opinion (CPP)")  # type: ignore[misc]
+        stage.ledger.complete(f"{code}:ethics::1", {"favourable": True}, "alice")
+    stage.ledger.stop(closed, "manager", "Enough")
+    stage.project_until(lambda: stage.shown(closed) == "Stopped" and stage.shown(running, "CAEN") == "Awaiting Onboarding")
+    lost = stage.track(running)
+
+    with PrefectServer(tmp_path_factory.mktemp("empty")) as empty:
+        environment = {"INSITU_HOME": str(stage.settings.data), "PREFECT_API_URL": empty.api_url, "INSITU_LOCALE": "en"}
+        stage.prefect = Prefect(empty.api_url)
+        stage.projector = Projector(stage.database, stage.ledger, Settings.load(environment=environment))
+        stage.projector.reconcile()
+        stage.project_until(lambda: stage.gates(running) == {"Ethics opinion (CPP)": "COMPLETED"})
+        assert stage.track(running) != lost
+        assert {stage.shown(closed), stage.shown(running), stage.shown(running, "CAEN")} == {
+            "Stopped",
+            "Awaiting 1 sites",
+            "Awaiting Onboarding",
+        }
+        assert stage.incidents(running) == []
