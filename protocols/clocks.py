@@ -115,7 +115,12 @@ def deadline(due: Due, opened_at: datetime, place: Place, suspensions: Sequence[
     """
     zone = _zone(place.timezone)
     start = _local_date(opened_at, zone)
-    holds = [(_local_date(hold.start, zone), _local_date(hold.end, zone)) for hold in suspensions]
+    return _counted(due, start, place, tuple((_local_date(hold.start, zone), _local_date(hold.end, zone)) for hold in suspensions))
+
+
+@lru_cache(maxsize=4096)
+def _counted(due: Due, start: date, place: Place, holds: tuple[tuple[date, date], ...]) -> Deadline:
+    """The deadline from local days alone; kept, since hundreds of steps open on the same day at the same place."""
     stopped = {day for first, last in holds for day in _days_after(first, last)}
 
     def works(day: date) -> bool:
@@ -127,7 +132,7 @@ def deadline(due: Due, opened_at: datetime, place: Place, suspensions: Sequence[
     last_counted = next(itertools.islice(filter(counts, _days_after(start)), due.days - 1, None))
     end = _settled(last_counted, holds, _as_is if due.calendar is Calendar.CALENDAR else lambda day: _first(works, day))
     return Deadline(
-        due_at=_last_instant(end, zone),
+        due_at=_last_instant(end, _zone(place.timezone)),
         trace={
             "rule": dict(RULES[due.calendar]),
             "calendar": due.calendar.value,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, or_, select
@@ -235,13 +236,19 @@ def _checkpoint(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str
         "experiment": wanted.experiment,
         "help": in_locale(planned.help, locale),
         "role": planned.checkpoint.role if planned.checkpoint else "",
-        "form": [form_field(field, locale) for field in planned.checkpoint.form] if planned.checkpoint else [],
+        "form": _form(plan, wanted.step, locale),
         "answers": step.answers,
         "completed_by": step.completed_by,
         "completed_at": iso(step.completed_at),
         "signatures": [{"by": one.by, "role": one.role, "at": iso(one.at), "meaning": one.meaning} for one in step.signatures],
         "next_signature": {"role": next_one.role, "meaning": in_locale(next_one.meaning, locale)} if next_one else None,
     }
+
+
+@lru_cache(maxsize=2048)
+def _form(plan: Plan, step: str, locale: str) -> list[dict[str, Any]]:
+    checkpoint = plan.steps[step].step.checkpoint
+    return [form_field(field, locale) for field in checkpoint.form] if checkpoint else []
 
 
 def form_field(field: FormField, locale: str) -> dict[str, Any]:

@@ -227,7 +227,7 @@ class Timer(SQLModel, table=True):
 
     __tablename__ = "timer"
     id: int | None = Field(default=None, primary_key=True)
-    experiment_id: int = Field(foreign_key="experiment.id", index=True)
+    experiment_id: int = Field(foreign_key="experiment.id")
     site: str = ""
     step: str
     round: int

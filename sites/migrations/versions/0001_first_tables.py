@@ -302,7 +302,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("timer", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_timer_experiment_id"), ["experiment_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_timer_fire_at"), ["fire_at"], unique=False)
 
     op.create_table(
@@ -343,7 +342,6 @@ def downgrade() -> None:
     op.drop_table("track")
     with op.batch_alter_table("timer", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_timer_fire_at"))
-        batch_op.drop_index(batch_op.f("ix_timer_experiment_id"))
 
     op.drop_table("timer")
     op.drop_table("tally")
