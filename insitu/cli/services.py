@@ -2,8 +2,88 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from insitu.cli.opening import Data, Json, opened
+
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 for the whole network.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    pass
+    for command in (demo, up, serve, dispatch, worker):
+        app.command()(command)
+
+
+def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
+    """Start what is needed and not there: Prefect, worker, projector, dispatcher, API. Ctrl-C stops all of it."""
+    from insitu import services
+
+    here = opened(data)
+    services.log_to_terminal()
+    with services.until_told_to_stop() as stop:
+        here.database.dispose()
+        with services.up(here.settings, host, port, _say) as running:
+            _say(here.word("up_api", url=running.settings.public_url))
+            _say(here.word("up_prefect", url=running.settings.prefect_ui_url))
+            _say(here.word("up_data", data=here.settings.data))
+            if not here.settings.mail_url:
+                _say(here.word("up_no_mail"))
+            _say(here.word("up_stop"))
+            stop.wait()
+            _say(here.word("stopping"))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=False)
+
+
+def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
+    """Serve the API only; in this release it answers /api/v1/health, the pages come with the next."""
+    from insitu import services
+
+    here = opened(data)
+    with (
+        services.until_told_to_stop() as stop,
+        services.listening(host, port) as door,
+        services.serving(here.database, door),
+    ):
+        _say(here.word("up_api", url=services.address(door)))
+        stop.wait()
+
+
+def dispatch(data: Data = None) -> None:
+    """Send messages and fire deadlines; with PREFECT_API_URL set, keep Prefect showing the ledger too."""
+    from insitu import services
+
+    here = opened(data)
+    services.log_to_terminal()
+    with services.until_told_to_stop() as stop:
+        _say(here.word("dispatching"))
+        services.dispatch(here.settings, here.database, stop)
+
+
+def worker(data: Data = None) -> None:
+    """Do the automated actions that Prefect schedules; needs PREFECT_API_URL."""
+    from insitu import services
+
+    here = opened(data)
+    services.log_to_terminal()
+    with services.until_told_to_stop() as stop:
+        here.database.dispose()
+        _say(here.word("working"))
+        services.work(here.settings, stop)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running at the end, until Ctrl-C.")] = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Play a whole experiment on three sites in a minute, with real mail, on a clock that runs ahead, in a data folder of its own."""
+    from insitu.cli.opening import given_first
+    from insitu.demo import show
+
+    show(data or given_first.get(), keep=keep, json=json)

@@ -1,0 +1,291 @@
+"""What `insitu up` starts on one machine: a Prefect server where there is none, worker, projector, dispatcher, API; and stops again."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protocols.errors import InsituError, InvalidInput
+from sites.clock import Clock, SystemClock
+from sites.database import Database
+from sites.ledger import Ledger
+from sites.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.house import House
+
+PREFECT_PORT = 4200
+STOP_WITHIN_S = 15
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs: its settings with the addresses as they came to be, its database, and its ledger."""
+
+    settings: Settings
+    database: Database
+    ledger: Ledger
+
+
+@contextmanager
+def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None = None) -> Iterator[Running]:
+    """Everything on one machine, running while the block runs; what is configured (PREFECT_API_URL) is used, not started.
+
+    Raises InsituError when the port is taken, the data folder is already up, or Prefect does not start; whatever had started is stopped.
+    """
+    with ExitStack() as stack:
+        door = stack.enter_context(listening(host, port))
+        stack.enter_context(alone_in(settings.data))
+        chosen = _with_public_url(settings, door)
+        with _prefect_environment(settings):
+            chosen = stack.enter_context(_prefect(chosen, say))
+            house = _move_in(stack, chosen, clock or SystemClock())
+            _start_marching(stack, house)
+            stack.enter_context(thread("dispatcher", _dispatcher(house).run))
+            stack.enter_context(serving(house.database, door))
+            yield Running(chosen, house.database, house.ledger)
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket; port 0 takes a free one. Raises InsituError when the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((host, port))
+            door.listen()
+        except (OSError, OverflowError) as error:
+            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            why = "is taken by another program" if taken else f"cannot be used ({error})"
+            raise InsituError(f"Port {port} on {host} {why}. Choose another with --port, or --port 0 for a free one.") from None
+        yield door
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the data folder's lock, so that it is up once. Raises InsituError when it is up already."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InsituError(f"insitu is already up on {folder}. Stop it first (Ctrl-C where it runs), or use another --data.") from None
+        yield
+
+
+def _with_public_url(settings: Settings, door: socket.socket) -> Settings:
+    """The links in messages lead here, unless INSITU_PUBLIC_URL says otherwise."""
+    return settings if os.environ.get("INSITU_PUBLIC_URL") else replace(settings, public_url=address(door))
+
+
+def address(door: socket.socket) -> str:
+    """The address a browser on this machine reaches the socket by."""
+    host, port = door.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+# ------------------------------------------------------------------ Prefect and the march
+
+
+@contextmanager
+def _prefect_environment(settings: Settings) -> Iterator[None]:
+    """Prefect as this process is to use it, set before it is imported; the user's own Prefect profile plays no part."""
+    defaults = {
+        "PREFECT_HOME": str(settings.data / "prefect" / "client"),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    added = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _prefect(settings: Settings, say: Say) -> Iterator[Settings]:
+    """The settings with a Prefect server's address: the configured one, else one of our own that stops at the end."""
+    if settings.prefect_api_url:
+        _say_if_away(settings, say)
+        yield settings
+        return
+    from flows.server import PrefectServer
+
+    server = PrefectServer(settings.data / "prefect" / "server", _prefect_port())
+    say(f"Starting Prefect on {server.ui_url} …")
+    with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
+        stack.callback(server.stop)
+        starting = beside.submit(server.start)
+        import flows.worker  # noqa: F401 -- takes as long as the server's own start: both at once
+
+        starting.result()
+        yield replace(settings, prefect_api_url=server.api_url, prefect_ui_url=server.ui_url)
+
+
+def _say_if_away(settings: Settings, say: Say) -> None:
+    from flows.client import Prefect
+
+    prefect = Prefect(settings.prefect_api_url)
+    if not prefect.is_up():
+        say(f"Prefect at {settings.prefect_api_url} does not answer yet. Checkpoints and alerts go on; it will be shown everything later.")
+    prefect.close()
+
+
+def _prefect_port() -> int:
+    """Prefect's usual port when it is free, else 0: any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PREFECT_PORT))
+        except OSError:
+            return 0
+    return PREFECT_PORT
+
+
+def _move_in(stack: ExitStack, settings: Settings, clock: Clock) -> House:
+    from flows.house import House, move_into
+
+    house = House.open(settings, clock)
+    stack.callback(house.database.dispose)
+    move_into(house)
+    return house
+
+
+def _start_marching(stack: ExitStack, house: House) -> None:
+    """The worker, and the projector that pokes it when it wakes a run."""
+    from flows.projector import Projector
+    from flows.worker import Worker
+
+    worker = Worker(house.settings.prefect_api_url)
+    worker.start()
+    stack.callback(worker.stop)
+    stack.enter_context(projecting(house.database, house.ledger, house.settings, Projector, worker.poke))
+
+
+@contextmanager
+def projecting(database: Database, ledger: Ledger, settings: Settings, kind: Any, poke: Callable[[], None]) -> Iterator[None]:
+    """A projector in a thread of its own."""
+    projector = kind(database, ledger, settings, on_wake=poke)
+    with thread("projector", projector.run, wake=projector.nudge):
+        yield
+
+
+def _dispatcher(house: House) -> Any:
+    from notifications.dispatch import Dispatcher
+
+    return Dispatcher(house.database, house.ledger.clock, house.settings, "up")
+
+
+@contextmanager
+def thread(name: str, run: Callable[[threading.Event], None], wake: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """A thread that runs until the block ends; `wake` lets it see at once that it should stop."""
+    stop = threading.Event()
+    running = threading.Thread(target=run, args=(stop,), name=name, daemon=True)
+    running.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        wake()
+        running.join(STOP_WITHIN_S)
+
+
+# ------------------------------------------------------------------ pages and API
+
+
+@contextmanager
+def serving(database: Database, door: socket.socket) -> Iterator[None]:
+    """The API behind a listening socket, in a thread."""
+    server = _server(database)
+    running = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="api", daemon=True)
+    running.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        running.join(STOP_WITHIN_S)
+
+
+def _server(database: Database) -> Any:
+    import uvicorn
+
+    from insitu.api import create_app
+
+    return uvicorn.Server(uvicorn.Config(create_app(database), log_level="warning", access_log=False, timeout_graceful_shutdown=5))
+
+
+# ------------------------------------------------------------------ one part each
+
+
+def dispatch(settings: Settings, database: Database, stop: threading.Event) -> None:
+    """Send what the outbox owes and, with PREFECT_API_URL set, keep Prefect showing the ledger, until `stop`."""
+    from notifications.dispatch import Dispatcher
+
+    clock = SystemClock()
+    with ExitStack() as stack:
+        stack.enter_context(thread("dispatcher", Dispatcher(database, clock, settings, "dispatch").run))
+        if settings.prefect_api_url:
+            from flows.projector import Projector
+
+            stack.enter_context(projecting(database, Ledger(database, clock), settings, Projector, lambda: None))
+        stop.wait()
+
+
+def work(settings: Settings, stop: threading.Event) -> None:
+    """Do the automated actions that Prefect schedules, until `stop`. Raises InvalidInput without PREFECT_API_URL."""
+    if not settings.prefect_api_url:
+        raise InvalidInput("A worker needs a Prefect server: set PREFECT_API_URL, or run `insitu up`, which brings its own.")
+    with ExitStack() as stack, _prefect_environment(settings):
+        from flows.worker import Worker
+
+        _move_in(stack, settings, SystemClock())
+        worker = Worker(settings.prefect_api_url)
+        worker.start()
+        stack.callback(worker.stop)
+        stop.wait()
+
+
+@contextmanager
+def until_told_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts as usual."""
+    stop = threading.Event()
+
+    def told(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def log_to_terminal() -> None:
+    """Warnings of insitu's own rooms, one line each, on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    log = logging.getLogger("insitu")
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING)
+    log.propagate = False
