@@ -68,14 +68,16 @@ def _text(field: FormField, value: Any, today: date) -> str:
         raise _Refusals(f"the text has {len(value)} characters; at most {MAX_TEXT} are kept")
     if "\x00" in value:
         raise _Refusals("the text holds a null character; remove it")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise _Refusals("the text holds half a character; type it again")
     return value
 
 
 def _number(field: FormField, value: Any, today: date) -> float | int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:  # NaN is not below either
         raise _Refusals(f"expected a number, not {_described(value)}")
     _within(field, value, field.unit or "")
-    return value
+    return value if abs(value) <= 2**53 else float(value)
 
 
 def _integer(field: FormField, value: Any, today: date) -> int:
@@ -153,7 +155,10 @@ def _file(field: FormField, value: Any, today: date) -> dict[str, Any]:
     name = str(value["name"])
     if field.accept and name.rsplit(".", 1)[-1].lower() not in field.accept:
         raise _Refusals(f"expected a file of type {_listed(field.accept)}, not {name!r}")
-    if field.max_mb and float(value.get("size", 0)) > field.max_mb * 1024 * 1024:
+    size = value.get("size", 0)
+    if isinstance(size, bool) or not isinstance(size, (int, float)) or not all(isinstance(value[part], str) for part in ("name", "hash")):
+        raise _Refusals("expected a stored file with its name, hash and size in bytes")
+    if field.max_mb and size > field.max_mb * 1024 * 1024:
         raise _Refusals(f"the file is larger than {field.max_mb:g} MB")
     return dict(value)
 

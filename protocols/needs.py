@@ -69,11 +69,7 @@ def needs(plan: Plan, state: State, key: StepKey, now: datetime) -> list[Need]:
         return _earlier_steps(plan, state, key)
     if not status.is_live:
         return []
-    held = (
-        [Need("hold", MANAGER, state.held_at or (state.sites[key.site].held_at if key.site else None), {})]
-        if state.is_held(key.site)
-        else []
-    )
+    held = [Need("hold", MANAGER, since, {})] if (since := state.held_since(key.site)) else []
     return held + _own(plan, state, step, now)
 
 

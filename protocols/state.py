@@ -178,6 +178,12 @@ class State:
         """Whether clocks stand still for a step at this site ("" for the experiment's own)."""
         return self.status is ExperimentState.ON_HOLD or (bool(site) and self.sites[site].state is SiteState.ON_HOLD)
 
+    def held_since(self, site: str) -> datetime | None:
+        """Since when clocks stand still for a step at this site; None when they run."""
+        since = [self.held_at if self.status is ExperimentState.ON_HOLD else None]
+        since += [self.sites[site].held_at if site and self.sites[site].state is SiteState.ON_HOLD else None]
+        return min((moment for moment in since if moment), default=None)
+
 
 class SliceTooSmall(Exception):
     """A decision needs steps or sites that this slice does not hold; decide again on the whole state."""

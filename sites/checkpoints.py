@@ -27,6 +27,6 @@ class CheckpointId(NamedTuple):
     def parse(cls, text: str) -> CheckpointId:
         """Read a checkpoint's name. Raises UnknownThing when it is not one."""
         parts = text.split(":")
-        if len(parts) != 4 or not parts[3].isdecimal() or not parts[0] or not parts[1]:
+        if len(parts) != 4 or not parts[3].isdecimal() or len(parts[3]) > 6 or not parts[0] or not parts[1]:
             raise UnknownThing(f"{text!r} is not a checkpoint; one is written EXPERIMENT:step:SITE:round, as `insitu inbox` lists them.")
         return cls(parts[0], parts[1], parts[2], int(parts[3]))

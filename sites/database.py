@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import SQLModel
 
 from protocols.errors import DatabaseUnavailable, InvalidInput
@@ -31,6 +34,17 @@ def table(model: type[SQLModel]) -> Table:
     """The SQLAlchemy table of a model, for statements that need no objects."""
     found: Table = model.__table__  # type: ignore[attr-defined]
     return found
+
+
+def inserted_once(dialect: str, into: Table) -> Any:
+    """An INSERT that leaves a row alone where its key is there already."""
+    return (sqlite_insert if dialect == "sqlite" else postgresql_insert)(into).on_conflict_do_nothing()
+
+
+def upserted(dialect: str, into: Table, row: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """An INSERT of a row that, where its `keys` are there already, puts the other columns in their place."""
+    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(into).values(dict(row))
+    return statement.on_conflict_do_update(index_elements=keys, set_={name: value for name, value in row.items() if name not in keys})
 
 
 class Database:
@@ -83,14 +97,20 @@ class Database:
         config = Config()
         config.set_main_option("script_location", "sites:migrations")
         with self._explained(), self.engine.connect().execution_options(write=True) as connection, connection.begin():
+            queue_up(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection to read with; what it sees is one moment's state."""
-        with self._explained(), self.engine.connect() as connection:
+        with self._explained(), self._reader.connect() as connection:
             yield connection
+
+    @cached_property
+    def _reader(self) -> Engine:
+        # PostgreSQL would let each statement see another moment.
+        return self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -113,10 +133,11 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, sqlite3.OperationalError) as error:
+        except (OperationalError, sqlite3.OperationalError, PoolTimeout) as error:
             raise DatabaseUnavailable(_explanation(self, error)) from error
-        except DBAPIError as error:
-            if error.connection_invalidated or "read-only" in str(error.orig):
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            cause = getattr(error, "orig", error)
+            if getattr(error, "connection_invalidated", False) or type(cause) is sqlite3.DatabaseError or "read-only" in str(cause):
                 raise DatabaseUnavailable(_explanation(self, error)) from error
             raise
 
@@ -124,6 +145,12 @@ class Database:
         """Close every connection."""
         if "engine" in self.__dict__:
             self.engine.dispose()
+
+
+def queue_up(connection: Connection) -> None:
+    """Wait until no other such transaction is under way. On SQLite every writer has waited already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(20261122)"))
 
 
 class WriterQueue(AbstractContextManager[None]):
@@ -145,6 +172,8 @@ class WriterQueue(AbstractContextManager[None]):
             if fcntl:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666) if self._file is None else self._file
                 fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError:  # no room or no right for the queue's file: what SQLite then says of its own is clearer
+            pass
         except BaseException:
             self._threads.release()
             raise
@@ -179,6 +208,10 @@ def _explanation(database: Database, error: Exception) -> str:
         "readonly": f"{where} is read-only. Make the file and its folder writable and try again.",
         "read-only": f"{where} is read-only. Make it writable and try again.",
         "locked": f"{where} stayed locked for {LOCK_TIMEOUT_S} s by another program. Try again; if it lasts, find what holds it.",
+        "not a database": f"{where} is not one of insitu's, or it is damaged. Check the address, or restore a backup.",
+        "malformed": f"{where} is damaged. Restore a backup with `insitu restore`.",
+        "QueuePool": f"{where} is busy: no connection came free in time. Try again.",
+        "lock timeout": f"{where} stayed locked for {LOCK_TIMEOUT_S} s by another program. Try again; if it lasts, find what holds it.",
         "no such table": f"{where} has no tables yet. Run `insitu up`, or any command that writes, once.",
         "unable to open": f"{where} cannot be opened. Check that its folder exists and is yours to write.",
     }

@@ -82,7 +82,8 @@ def _gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str) ->
         "opened_at": iso(step.opened_at),
         "ended_at": iso(step.since) if step.status.is_through or step.status in (StepStatus.RETURNED, StepStatus.STOPPED) else None,
         "due_at": iso(step.due_at),
-        "late": is_late(step, now),
+        # Nobody becomes late while forbidden to act.
+        "late": is_late(step, state.held_since(key.site) or now),
         "why": step.why,
         "waiting_for": [{"what": need.what(locale), "role": need.role, "since": iso(need.since)} for need in waits],
     }

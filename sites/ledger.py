@@ -5,58 +5,48 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocols import clocks, commands
-from protocols.clocks import Place
 from protocols.context import place_of
 from protocols.engine import Decision, decide, next_signature
 from protocols.errors import (
     CheckpointAlreadyCompleted,
-    CommandReused,
     IllegalTransition,
+    InsituError,
     InvalidAnswers,
     InvalidInput,
     UnknownThing,
 )
 from protocols.facts import Fact, FactKind
-from protocols.forms import check_answers
 from protocols.model import in_locale
 from protocols.needs import needs
-from protocols.notices import Alarm, Owed, alarms, messages, reconsider_alarm
+from protocols.notices import Owed, alarms, messages, reconsider_alarm
 from protocols.plan import Plan
-from protocols.state import SliceTooSmall, State, StepKey
-from sites import policy
+from protocols.state import SliceTooSmall, StepKey
+from sites import policy, timers
 from sites.checkpoints import CheckpointId
 from sites.clock import Clock
-from sites.database import Database, table
-from sites.journal import chained, compact
-from sites.releases import find_release, plan_of
+from sites.commands import Result, first_result, remember
+from sites.database import Database, inserted_once, table, upserted
+from sites.journal import chained
+from sites.launching import launched
+from sites.outbox import owe
 from sites.snapshot import Loaded, experiment_values, find, load, save
-from sites.tables import Command, Document, Draft, Experiment, ExperimentSite, FactRow, Incident, Notice, Person, Site, Tally, Timer
+from sites.tables import Document, Draft, Experiment, FactRow, Incident, Person
 
-_EXPERIMENT, _SITES, _FACT, _COMMAND = table(Experiment), table(ExperimentSite), table(FactRow), table(Command)
-_NOTICE, _TIMER, _DRAFT, _DOCUMENT, _INCIDENT = table(Notice), table(Timer), table(Draft), table(Document), table(Incident)
-_PLACE, _TALLY, _PERSON = table(Site), table(Tally), table(Person)
-
+_EXPERIMENT, _FACT, _PERSON = table(Experiment), table(FactRow), table(Person)
+_DRAFT, _DOCUMENT, _INCIDENT = table(Draft), table(Document), table(Incident)
 
 # Built once: see sites.snapshot.
-_EARLIER = select(_COMMAND.c.digest, _COMMAND.c.result).where(_COMMAND.c.id == bindparam("id"))
 _LOCALE = select(_PERSON.c.locale).where(_PERSON.c.id == bindparam("id"))
-_INSERT_FACT, _INSERT_COMMAND, _INSERT_TIMER = insert(_FACT), insert(_COMMAND), insert(_TIMER)
-_NOTICE_COLUMNS = [column.name for column in _NOTICE.c if column.name not in ("id", "leased_until")]
-_OWE = {
-    "sqlite": sqlite_insert(_NOTICE).values({name: bindparam(name) for name in _NOTICE_COLUMNS}).on_conflict_do_nothing(),
-    "postgresql": postgresql_insert(_NOTICE).values({name: bindparam(name) for name in _NOTICE_COLUMNS}).on_conflict_do_nothing(),
-}
+_INSERT_FACT = insert(_FACT)
 _ADVANCE = (
     update(_EXPERIMENT)
     .where(_EXPERIMENT.c.id == bindparam("of_experiment"), _EXPERIMENT.c.seq == bindparam("old_seq"))
@@ -67,7 +57,6 @@ _ADVANCE = (
         }
     )
 )
-Result = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +95,14 @@ class Ledger:
         """
         command = {"launch": protocol, "sites": list(sites), "with": dict(launch), "by": by, "version": version, "title": title}
         with self.database.write() as connection:
-            if earlier := self._earlier(connection, command_id, command):
+            if earlier := first_result(connection, command_id, command):
                 return earlier
-            result = self._launch(connection, protocol, sites, launch, by, version, title)
-            self._remember_command(connection, command_id, command, result)
+            now = self.clock.now()
+            loaded, decision = launched(connection, protocol, sites, launch, by, now, version=version, title=title)
+            self._write(connection, loaded, decision)
+            state = decision.state.status.value
+            result = {"code": loaded.code, "protocol": protocol, "version": loaded.row["version"], "state": state}
+            remember(connection, command_id, command, result, now)
         return result
 
     def complete(
@@ -126,12 +119,13 @@ class Ledger:
             return self._act(
                 name,
                 commands.Complete(name.key, name.round, answers, by, change),
-                {"complete": checkpoint, "answers": dict(answers), "by": by},
+                {"complete": checkpoint, "answers": dict(answers), "by": by} | ({"change": True} if change else {}),
                 command_id,
                 lambda connection, loaded, now: self._may_answer(connection, loaded, name, by, now),
             )
         except (InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition):
-            self.save_draft(checkpoint, by, answers)
+            with suppress(InsituError):  # why it was refused matters more
+                self.save_draft(checkpoint, by, answers)
             raise
 
     def sign(self, checkpoint: str, by: str, *, meaning: str | None = None, command_id: str | None = None) -> Result:
@@ -182,13 +176,19 @@ class Ledger:
         )
 
     def save_draft(self, checkpoint: str, by: str, answers: Mapping[str, Any], *, origin: str = "person") -> None:
-        """Keep what someone typed; the latest replaces their earlier draft of that checkpoint. Nothing else changes."""
+        """Keep what someone typed; the latest replaces their earlier draft of that checkpoint. Nothing else changes.
+
+        Raises UnknownThing and NotAssigned as `complete` does, IllegalTransition for a step or a round that asks nobody.
+        """
         name = CheckpointId.parse(checkpoint)
         with self.database.write() as connection:
-            row = find(connection, name.experiment)
-            where = {"experiment_id": row["id"], "site": name.site, "step": name.step, "round": name.round, "person": by}
-            values = {"answers": dict(answers), "origin": origin, "saved_at": self.clock.now()}
-            connection.execute(self._upsert(_DRAFT, where | values, update=values))
+            loaded = load(connection, find(connection, name.experiment, site=name.site), name.key)
+            if loaded.plan.steps[name.step].step.checkpoint is None or name.round > loaded.state.step(name.key).round:
+                raise IllegalTransition(f"{checkpoint} asks for no answers; `insitu inbox` lists what does.")
+            self._may_answer(connection, loaded, name, by, self._now(loaded.row))
+            where = {"experiment_id": loaded.id, "site": name.site, "step": name.step, "round": name.round, "person": by}
+            values = {"answers": _storable(answers), "origin": origin, "saved_at": self.clock.now()}
+            connection.execute(upserted(self.database.dialect, _DRAFT, where | values, list(where)))
 
     # ------------------------------------------------------------------ reports of the machine
 
@@ -212,15 +212,13 @@ class Ledger:
         Several processes may do it at once: each timer fires in one of them.
         """
         with self.database.read() as connection:
-            due = select(_TIMER.c.id).where(_TIMER.c.fire_at <= self.clock.now()).order_by(_TIMER.c.fire_at).limit(limit)
-            ids = list(connection.execute(due).scalars())
+            ids = timers.due(connection, self.clock.now(), limit)
         return sum(self._fire(timer) for timer in ids)
 
     def next_timer_at(self) -> datetime | None:
         """When the next timer is due, aware UTC; None without one."""
         with self.database.read() as connection:
-            found: datetime | None = connection.execute(select(_TIMER.c.fire_at).order_by(_TIMER.c.fire_at).limit(1)).scalar()
-            return found
+            return timers.next_at(connection)
 
     def report_incident(self, experiment: str, key: str, kind: str, message: str, *, step: str = "", site: str = "") -> bool:
         """Journal something a person must look at and owe the project managers a message; once per key while it is open.
@@ -235,8 +233,8 @@ class Ledger:
             ).first()
             if known and known.resolved_at is None:
                 return False
-            values = {"kind": kind, "message": message, "step": step, "site": site, "at": now, "resolved_at": None}
-            connection.execute(self._upsert(_INCIDENT, {"experiment_id": row["id"], "key": key} | values, update=values))
+            incident = {"experiment_id": row["id"], "key": key, "kind": kind, "message": message, "step": step, "site": site, "at": now}
+            connection.execute(upserted(self.database.dialect, _INCIDENT, incident | {"resolved_at": None}, ["experiment_id", "key"]))
             number = row["seq"] + 1
             data = {"key": f"{key}.{number}", "kind": kind, "message": message}
             facts = (Fact(FactKind.INCIDENT_REPORTED, now, step=step, site=site, data=data),)
@@ -266,14 +264,14 @@ class Ledger:
         with self.database.write() as connection:
             row = find(connection, name.experiment)
             owed = Owed(kind, name.key, name.round, tuple(roles), occasion, dict(details or {}))
-            return self._owe(connection, row, [owed], self.clock.now(), persons) == 1
+            return owe(connection, row, [owed], self.clock.now(), persons) == 1
 
     def store_document(self, name: str, media_type: str, content: bytes) -> str:
         """Keep a document under the SHA-256 of its content, which is returned; the same content is kept once."""
         key = hashlib.sha256(content).hexdigest()
         with self.database.write() as connection:
             row = {"hash": key, "media_type": media_type, "name": name, "content": content, "stored_at": self.clock.now()}
-            connection.execute(self._upsert(_DOCUMENT, row, update=None))
+            connection.execute(inserted_once(self.database.dialect, _DOCUMENT).values(row))
         return key
 
     def document(self, key: str) -> Mapping[str, Any]:
@@ -297,7 +295,7 @@ class Ledger:
         """Carry out a command about one checkpoint: decide on a slice, and write if nobody was faster; else decide again in turn."""
 
         def weigh(connection: Connection, row: Mapping[str, Any]) -> Weighed:
-            if earlier := self._earlier(connection, command_id, described):
+            if earlier := first_result(connection, command_id, described):
                 return Weighed(None, None, earlier)
             now = self._now(row)
             loaded = load(connection, row, name.key)
@@ -322,7 +320,7 @@ class Ledger:
             return True
         if not self._write(connection, weighed.loaded, weighed.decision):
             return False
-        self._remember_command(connection, command_id, described, weighed.result)
+        remember(connection, command_id, described, weighed.result, weighed.decision.facts[-1].at)
         return True
 
     def _foresee(self, name: CheckpointId, weigh: Callable[[Connection, Mapping[str, Any]], Weighed]) -> Weighed | None:
@@ -338,7 +336,7 @@ class Ledger:
         described = {act: experiment, "site": command.site, "by": command.by, "reason": command.reason}
         with self.database.write() as connection:
             row = find(connection, experiment, lock=True)
-            if earlier := self._earlier(connection, command_id, described):
+            if earlier := first_result(connection, command_id, described):
                 return earlier
             now = self._now(row)
             loaded = load(connection, row)
@@ -348,7 +346,7 @@ class Ledger:
             decision = decide(loaded.plan, loaded.state, command, now)
             self._write(connection, loaded, decision)
             result = {"code": experiment, "state": decision.state.status.value}
-            self._remember_command(connection, command_id, described, result)
+            remember(connection, command_id, described, result, now)
         return result
 
     def _decide(self, connection: Connection, loaded: Loaded, command: commands.Command, now: datetime) -> tuple[Loaded, Decision]:
@@ -374,140 +372,33 @@ class Ledger:
             return False
         save(connection, loaded, decision)
         connection.execute(_INSERT_FACT, rows)
-        self._set_timers(connection, loaded, decision)
-        self._owe(connection, loaded.row, messages(loaded.plan, decision), now)
+        timers.forget_moved(connection, loaded.id, decision.facts)
+        timers.set_alarms(connection, loaded.id, alarms(loaded.plan, decision))
+        owe(connection, loaded.row, messages(loaded.plan, decision), now)
         return True
-
-    def _set_timers(self, connection: Connection, loaded: Loaded, decision: Decision) -> None:
-        """Timers of rounds that are over fire once more and find nothing to do; only moved deadlines need theirs taken back."""
-        moved = [fact for fact in decision.facts if fact.kind is FactKind.DEADLINE_MOVED]
-        for fact in moved:
-            of_step = (_TIMER.c.experiment_id == loaded.id, _TIMER.c.step == fact.step, _TIMER.c.site == fact.site)
-            connection.execute(delete(_TIMER).where(*of_step))
-        self._set(connection, loaded.id, alarms(loaded.plan, decision))
-
-    def _set(self, connection: Connection, experiment: int, wanted: Sequence[Alarm]) -> None:
-        if wanted:
-            rows = [
-                {
-                    "experiment_id": experiment,
-                    "site": alarm.key.site,
-                    "step": alarm.key.step,
-                    "round": alarm.round,
-                    "kind": alarm.kind,
-                    "occasion": alarm.occasion,
-                    "fire_at": alarm.fire_at,
-                }
-                for alarm in wanted
-            ]
-            connection.execute(_INSERT_TIMER, rows)
-
-    def _owe(self, connection: Connection, row: Mapping[str, Any], owed: Sequence[Owed], now: datetime, persons: Sequence[str] = ()) -> int:
-        if not owed:
-            return 0
-        rows = [
-            {
-                "key": _notice_key(row["code"], one),
-                "kind": one.kind,
-                "experiment_id": row["id"],
-                "step": one.key.step,
-                "site": one.key.site,
-                "round": one.round,
-                "roles": list(one.roles),
-                "persons": list(persons),
-                "details": one.details,
-                "created_at": now,
-                "state": "owed",
-                "next_at": now,
-                "attempts": 0,
-                "leased_by": "",
-            }
-            for one in owed
-        ]
-        return sum(connection.execute(_OWE[self.database.dialect], one).rowcount for one in rows)
 
     def _fire(self, timer: int) -> int:
         with self.database.write() as connection:
-            alarm = connection.execute(select(_TIMER).where(_TIMER.c.id == timer)).mappings().first()
-            if alarm is None or connection.execute(delete(_TIMER).where(_TIMER.c.id == timer)).rowcount != 1:
+            alarm = timers.read(connection, timer)
+            if alarm is None:
                 return 0
-            of_experiment = select(_EXPERIMENT.c.code).where(_EXPERIMENT.c.id == alarm["experiment_id"])
-            row = find(connection, connection.execute(of_experiment).scalar_one(), lock=True)
-            self._remember(connection, row, dict(alarm))
+            # The experiment before its timers, as commands lock them: in the other order two could wait for each other.
+            row = find(connection, alarm["code"], site=alarm["site"], lock=True)
+            loaded = load(connection, row, StepKey(alarm["step"], alarm["site"]))
+            if loaded.state.is_held(alarm["site"]) or not timers.take(connection, timer):
+                return 0
+            self._remember(connection, loaded, alarm)
         return 1
 
-    def _remember(self, connection: Connection, row: Mapping[str, Any], alarm: Mapping[str, Any]) -> None:
-        key, now = StepKey(alarm["step"], alarm["site"]), self._now(row)
-        loaded = load(connection, row, key)
+    def _remember(self, connection: Connection, loaded: Loaded, alarm: Mapping[str, Any]) -> None:
+        key, now = StepKey(alarm["step"], alarm["site"]), self._now(loaded.row)
         command = commands.Remember(key, alarm["round"], alarm["kind"], alarm["occasion"])
-        try:
-            loaded, decision = self._decide(connection, loaded, command, now)
-        except IllegalTransition:  # the experiment has ended since
-            return
+        loaded, decision = self._decide(connection, loaded, command, now)
         self._write(connection, loaded, decision)
         step = decision.state.step(key)
         if alarm["kind"] == "reconsider" and step.status.is_live and step.round == alarm["round"]:
             place, _ = place_of(decision.state, key.site)
-            self._set(connection, loaded.id, list(reconsider_alarm(loaded.plan, step, place, now)))
-
-    def _launch(
-        self,
-        connection: Connection,
-        protocol: str,
-        sites: Sequence[str],
-        launch: Mapping[str, Any],
-        by: str,
-        version: str | None,
-        title: str | None,
-    ) -> Result:
-        now = self.clock.now()
-        release = find_release(connection, protocol, version)
-        plan = plan_of(connection, release["hash"])
-        places = _places(connection, sites)
-        place = Place(places[0]["territory"], places[0]["timezone"])
-        today = clocks.local_date(now, place)
-        policy.require_manager(connection, by, on=today, to=f"launch {protocol}")
-        kept, errors = check_answers(plan.protocol.launch, launch, today)
-        if errors:
-            raise InvalidAnswers(f"launch of {protocol}", errors)
-        number = connection.execute(select(func.count()).where(_EXPERIMENT.c.protocol_id == protocol)).scalar_one() + 1
-        code = f"{protocol.upper()}-{number}"
-        name = title or in_locale(plan.protocol.title, "fr")
-        decision = decide(plan, State(), commands.Launch(by, tuple(places), kept, name), now)
-        row = self._insert_experiment(connection, release, code, name, decision.state, by, now)
-        sites_rows = [{"experiment_id": row["id"], "site": place["code"], "state": "active", "held_at": None, "suspensions": []}
-                      | {column: place[column] for column in ("name", "kind", "territory", "timezone")} for place in places]  # fmt: skip
-        connection.execute(insert(_SITES), sites_rows)
-        if plan.joined:
-            connection.execute(insert(_TALLY), [{"experiment_id": row["id"], "step": step, "through": 0} for step in sorted(plan.joined)])
-        before = State(sites=dict(decision.state.sites), known_steps=None)
-        self._write(connection, Loaded(row, plan, before), decision)
-        return {"code": code, "protocol": protocol, "version": release["version"], "state": decision.state.status.value}
-
-    def _insert_experiment(
-        self, connection: Connection, release: Mapping[str, Any], code: str, title: str, state: State, by: str, now: datetime
-    ) -> dict[str, Any]:
-        row = {
-            "code": code,
-            "protocol": release["hash"],
-            "protocol_id": release["id"],
-            "version": release["version"],
-            "title": title,
-            "launch": dict(state.launch),
-            "territory": state.place.territory,
-            "timezone": state.place.timezone,
-            "launched_by": by,
-            "launched_at": now,
-            "changed_at": now,
-            "seq": 0,
-            "head": "",
-            "projected_seq": 0,
-        } | experiment_values(state)
-        try:
-            result = connection.execute(insert(_EXPERIMENT).values(row))
-        except IntegrityError as error:
-            raise IllegalTransition(f"Another experiment took the code {code} at the same moment; launch again.") from error
-        return row | {"id": result.inserted_primary_key[0]}  # type: ignore[index]
+            timers.set_alarms(connection, loaded.id, reconsider_alarm(loaded.plan, step, place, now))
 
     # ------------------------------------------------------------------ small parts
 
@@ -524,33 +415,6 @@ class Ledger:
         on = _today(loaded, name.key, now)
         policy.require(connection, by, role, site=name.site, experiment=loaded.code, on=on, to=to)
 
-    def _earlier(self, connection: Connection, command_id: str | None, described: Mapping[str, Any]) -> Result | None:
-        """The first result of this command id, if it was carried out before."""
-        if command_id is None:
-            return None
-        row = connection.execute(_EARLIER, {"id": command_id}).first()
-        if row is None:
-            return None
-        if row.digest != _digest(described):
-            raise CommandReused(f"Command id {command_id!r} was used before for something else. Use a new one for a new command.")
-        result: Result = json.loads(row.result)
-        return result
-
-    def _remember_command(
-        self, connection: Connection, command_id: str | None, described: Mapping[str, Any], result: Mapping[str, Any]
-    ) -> None:
-        if command_id is not None:
-            row = {"id": command_id, "digest": _digest(described), "result": compact(result), "at": self.clock.now()}
-            connection.execute(_INSERT_COMMAND, row)
-
-    def _upsert(self, into: Any, row: Mapping[str, Any], *, update: Mapping[str, Any] | None) -> Any:
-        """INSERT that, where the row is there already, changes `update` or (None) nothing."""
-        statement = (sqlite_insert if self.database.is_sqlite else postgresql_insert)(into).values(dict(row))
-        if update is None:
-            return statement.on_conflict_do_nothing()
-        keys = ["experiment_id", "key"] if into is _INCIDENT else [column.name for column in into.primary_key]
-        return statement.on_conflict_do_update(index_elements=keys, set_=dict(update))
-
 
 def _said(reason: str) -> str:
     if not reason.strip():
@@ -558,12 +422,10 @@ def _said(reason: str) -> str:
     return reason.strip()
 
 
-def _digest(described: Mapping[str, Any]) -> str:
-    return hashlib.sha256(compact(described).encode()).hexdigest()[:32]
-
-
-def _notice_key(code: str, owed: Owed) -> str:
-    return ":".join((code, owed.key.step, owed.key.site, str(owed.round), owed.kind, owed.occasion)).rstrip(":")
+def _storable(answers: Mapping[str, Any]) -> Any:
+    """A draft as any database keeps it: what a refused form may hold (NaN, half a character, a null character) is left out."""
+    text = json.dumps(dict(answers), ensure_ascii=False, default=str).encode(errors="ignore").replace(b"\\u0000", b"")
+    return json.loads(text, parse_constant=lambda _: None, parse_int=lambda digits: int(digits) if len(digits) < 18 else float(digits))
 
 
 def _today(loaded: Loaded, key: StepKey, now: datetime) -> Any:
@@ -575,16 +437,6 @@ def _locale_of(connection: Connection, person: str) -> str:
     return connection.execute(_LOCALE, {"id": person}).scalar() or "fr"
 
 
-def _places(connection: Connection, codes: Sequence[str]) -> list[dict[str, str]]:
-    wanted = list(dict.fromkeys(codes))
-    if not wanted:
-        raise InvalidInput("An experiment needs at least one site; name them with --site.")
-    known = {row["code"]: dict(row) for row in connection.execute(select(_PLACE).where(_PLACE.c.code.in_(wanted))).mappings()}
-    if unknown := [code for code in wanted if code not in known]:
-        raise UnknownThing(f"There is no site {', '.join(unknown)}; `insitu site list` shows those there are.")
-    return [known[code] for code in wanted]
-
-
 _MOVES = {FactKind.GATE_PASSED: "passed", FactKind.GATE_RETURNED: "returned", FactKind.GATE_STOPPED: "stopped"}
 
 
@@ -593,7 +445,8 @@ def _outcome(name: CheckpointId, plan: Plan, decision: Decision, now: datetime, 
     moved = [_MOVES[fact.kind] for fact in decision.facts if fact.kind in _MOVES and (fact.step, fact.site) == name.key]
     step = decision.state.step(name.key)
     status = moved[-1] if moved else step.status.value
-    waits = [] if moved else needs(plan, decision.state, name.key, now)
+    # Only what is live: a report that comes late may find the step waiting for others, which this slice need not hold.
+    waits = [] if moved or not step.status.is_live else needs(plan, decision.state, name.key, now)
     locale = locale_of() if waits else ""
     return {
         "id": str(name),

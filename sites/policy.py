@@ -44,9 +44,13 @@ def require(connection: Connection, person: str, role: str, *, site: str = "", e
     if holds(connection, person, role, site=site, experiment=experiment, on=on):
         return
     known = connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first()
-    where = f" at {site}" if site else ""
-    who = f"{person} does not hold the role {role!r}{where} on {on.isoformat()}" if known else f"There is no person {person!r}"
-    raise NotAssigned(f"{who}, which is needed to {to}. A project manager can assign it: insitu assign {person} {role}.")
+    if not known:
+        raise NotAssigned(f"There is no person {person!r} to {to}. `insitu person list` shows those there are.")
+    where, option = (f" at {site}", f" --site {site}") if site else ("", "")
+    raise NotAssigned(
+        f"{person} does not hold the role {role!r}{where} on {on.isoformat()}, which is needed to {to}. "
+        f"A project manager can assign it: insitu assign {person} {role}{option}."
+    )
 
 
 def require_manager(connection: Connection, person: str, *, experiment: str = "", on: date, to: str) -> None:

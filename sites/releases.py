@@ -11,7 +11,7 @@ from protocols.errors import Refused, UnknownThing
 from protocols.model import Protocol, canonical, content_hash
 from protocols.plan import Plan
 from sites.clock import Clock
-from sites.database import Database, table
+from sites.database import Database, queue_up, table
 from sites.tables import Release
 
 _RELEASE = table(Release)
@@ -36,6 +36,7 @@ def add(database: Database, text: str, clock: Clock, file: str = "") -> dict[str
     protocol = load(text, file)
     release = {"id": protocol.id, "version": protocol.version, "hash": content_hash(protocol)}
     with database.write() as connection:
+        queue_up(connection)
         known = connection.execute(_named(protocol.id, protocol.version)).mappings().first()
         if known and known["hash"] != release["hash"]:
             raise Refused(

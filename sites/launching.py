@@ -1,0 +1,110 @@
+"""The launch: from a released protocol and a list of sites to an experiment's first rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from protocols import clocks
+from protocols.clocks import Place
+from protocols.commands import Launch
+from protocols.engine import Decision, decide
+from protocols.errors import InvalidAnswers, InvalidInput, Refused, UnknownThing
+from protocols.forms import check_answers
+from protocols.model import in_locale
+from protocols.plan import Plan
+from protocols.state import State
+from sites import policy
+from sites.database import queue_up, table
+from sites.releases import find_release, plan_of
+from sites.snapshot import Loaded, experiment_values
+from sites.tables import Experiment, ExperimentSite, Site, Tally
+
+_EXPERIMENT, _TAKES_PART, _SITE, _TALLY = table(Experiment), table(ExperimentSite), table(Site), table(Tally)
+
+
+def launched(
+    connection: Connection,
+    protocol: str,
+    sites: Sequence[str],
+    launch: Mapping[str, Any],
+    by: str,
+    now: datetime,
+    *,
+    version: str | None,
+    title: str | None,
+) -> tuple[Loaded, Decision]:
+    """Insert the experiment, its sites and its tallies; gives back what the ledger then writes like any decision.
+
+    Raises as `Ledger.launch` does.
+    """
+    release = find_release(connection, protocol, version)
+    plan = plan_of(connection, release["hash"])
+    _refuse_what_nobody_checks(plan)
+    places = _places(connection, sites)
+    today = clocks.local_date(now, Place(places[0]["territory"], places[0]["timezone"]))
+    policy.require_manager(connection, by, on=today, to=f"launch {protocol}")
+    kept, errors = check_answers(plan.protocol.launch, launch, today)
+    if errors:
+        raise InvalidAnswers(f"launch of {protocol}", errors)
+    name = title or in_locale(plan.protocol.title, "fr")
+    decision = decide(plan, State(), Launch(by, tuple(places), kept, name), now)
+    row = _insert(connection, release, name, decision.state, by, now)
+    _insert_sites(connection, row["id"], plan, places)
+    return Loaded(row, plan, State(sites=dict(decision.state.sites))), decision
+
+
+def _refuse_what_nobody_checks(plan: Plan) -> None:
+    """Roles that require a delegation or a training are refused until these are kept: a rule must not look enforced when it is not."""
+    if asking := {name: role.requires for name, role in plan.protocol.roles.items() if role.requires}:
+        listed = "; ".join(f"{name}: {' and '.join(requires)}" for name, requires in asking.items())
+        raise Refused(
+            f"Protocol {plan.protocol.id} {plan.protocol.version} has roles with requirements ({listed}). insitu keeps neither "
+            "delegations nor trainings yet and could not enforce them, so nothing was launched. Launch a version without `requires`."
+        )
+
+
+def _insert(connection: Connection, release: Mapping[str, Any], title: str, state: State, by: str, now: datetime) -> dict[str, Any]:
+    """The experiment's row. Its code counts the protocol's experiments, so launches take their turn."""
+    queue_up(connection)
+    number = connection.execute(select(func.count()).where(_EXPERIMENT.c.protocol_id == release["id"])).scalar_one() + 1
+    row = {
+        "code": f"{release['id'].upper()}-{number}",
+        "protocol": release["hash"],
+        "protocol_id": release["id"],
+        "version": release["version"],
+        "title": title,
+        "launch": dict(state.launch),
+        "territory": state.place.territory,
+        "timezone": state.place.timezone,
+        "launched_by": by,
+        "launched_at": now,
+        "changed_at": now,
+        "seq": 0,
+        "head": "",
+        "projected_seq": 0,
+    } | experiment_values(state)
+    key = connection.execute(insert(_EXPERIMENT).values(row)).inserted_primary_key
+    assert key is not None
+    return row | {"id": key[0]}
+
+
+def _insert_sites(connection: Connection, experiment: int, plan: Plan, places: Sequence[Mapping[str, str]]) -> None:
+    start = {"experiment_id": experiment, "state": "active", "held_at": None, "suspensions": []}
+    kept = ("name", "kind", "territory", "timezone")
+    connection.execute(insert(_TAKES_PART), [start | {"site": place["code"]} | {name: place[name] for name in kept} for place in places])
+    if plan.joined:
+        connection.execute(insert(_TALLY), [{"experiment_id": experiment, "step": step, "through": 0} for step in sorted(plan.joined)])
+
+
+def _places(connection: Connection, codes: Sequence[str]) -> list[dict[str, str]]:
+    wanted = list(dict.fromkeys(codes))
+    if not wanted:
+        raise InvalidInput("An experiment needs at least one site; name them with --site.")
+    known = {row["code"]: dict(row) for row in connection.execute(select(_SITE).where(_SITE.c.code.in_(wanted))).mappings()}
+    if unknown := [code for code in wanted if code not in known]:
+        raise UnknownThing(f"There is no site {', '.join(unknown)}; `insitu site list` shows those there are.")
+    return [known[code] for code in wanted]
