@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class Running:
 
 
 @contextmanager
-def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None = None) -> Iterator[Running]:
+def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None = None, dispatch_every_s: float = 1) -> Iterator[Running]:
     """Everything on one machine, running while the block runs; what is configured (PREFECT_API_URL) is used, not started.
 
     Raises InsituError when the port is taken, the data folder is already up, or Prefect does not start; whatever had started is stopped.
@@ -53,7 +54,8 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
             chosen = stack.enter_context(_prefect(chosen, say))
             house = _move_in(stack, chosen, clock or SystemClock())
             _start_marching(stack, house)
-            stack.enter_context(thread("dispatcher", _dispatcher(house).run))
+            sending = partial(_dispatcher(house).run, poll_s=dispatch_every_s)
+            stack.enter_context(thread("dispatcher", sending))
             stack.enter_context(serving(house.database, door))
             yield Running(chosen, house.database, house.ledger)
 
@@ -289,3 +291,5 @@ def log_to_terminal() -> None:
     log.addHandler(handler)
     log.setLevel(logging.WARNING)
     log.propagate = False
+    # It warns of every drawing property it leaves to others, hundreds a document.
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)

@@ -70,12 +70,12 @@ class Dispatcher:
         self.ledger = Ledger(database, clock)
         self.name = f"{name}-{token_hex(4)}"
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, poll_s: float = POLL_SECONDS) -> None:
         """Fire the timers that are due and send what is owed, until `stop` is set. A failure is logged and tried again."""
         while not stop.is_set():
             done = [self._attempt(self.ledger.fire_timers), self._attempt(lambda: self.run_once(limit=1))]
             if not any(done):
-                stop.wait(POLL_SECONDS)
+                stop.wait(poll_s)
 
     def run_once(self, limit: int = 20) -> int:
         """Deal with up to `limit` notices that are owed now; returns how many. Raises DatabaseUnavailable."""
