@@ -17,7 +17,7 @@ from protocols.state import ExperimentState, SiteState, StepStatus
 NAME_LENGTH = 90  # what Prefect's run list shows of a state's name without cutting it
 
 # State names stay English in every locale: filters and automations match them, and Prefect's own pages are English. Titles are not.
-AWAITING, AWAITING_MANY, AWAITING_SITES = "Awaiting {what}", "Awaiting {count} gates: {what}", "Awaiting {count} sites"
+AWAITING, AWAITING_MANY, AWAITING_SITES = "Awaiting {what}", "Awaiting {count} gates: {what}", "Awaiting {count} site{s}"
 ON_HOLD, WORKING, INCIDENT, CLOSED, STOPPED = "On hold", "Working: {what}", "Incident: {what}", "Closed", "Stopped"
 
 WORDS: dict[str, dict[str, str]] = {
@@ -220,7 +220,7 @@ def _awaiting(view: View, site: str, rows: list[StepView], locale: str) -> str:
     titles = [_title(view, row, locale) for row in rows]
     if not titles:
         active = sum(state is not SiteState.STOPPED for state in view.sites.values())
-        return AWAITING_SITES.format(count=active) if not site else AWAITING.format(what=view.code)
+        return AWAITING_SITES.format(count=active, s="" if active == 1 else "s") if not site else AWAITING.format(what=view.code)
     if len(titles) == 1:
         return _name(AWAITING, titles)
     return _name(AWAITING_MANY.replace("{count}", str(len(titles))), titles)
@@ -275,7 +275,7 @@ def phase_of(view: View, site: str) -> Phase:
 
 
 def _tags(view: View, site: str) -> tuple[str, ...]:
-    tags = {f"experiment:{view.code}", f"protocol:{view.protocol.id}", f"phase:{phase_of(view, site)}"}
+    tags = {"insitu", f"experiment:{view.code}", f"protocol:{view.protocol.id}", f"phase:{phase_of(view, site)}"}
     return tuple(sorted(tags | ({f"site:{site}"} if site else set())))
 
 
@@ -289,7 +289,7 @@ def _gate(view: View, row: StepView, locale: str) -> Gate:
     title = _title(view, row, locale)
     assert row.opened_at is not None
     return Gate(
-        title=f"{title} · {row.site}" if row.site else title,
+        title=f"{row.site}: {title}" if row.site else title,
         type=GATE_STATES[row.status],
         name=STATUS_WORDS[locale][row.status],
         start=row.opened_at,

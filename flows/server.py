@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from flows.client import Prefect, PrefectUnavailable
@@ -27,10 +29,12 @@ SETTINGS = {
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nothing listens on at this moment, below those the system gives to outgoing connections, which come and go."""
+    for port in random.sample(range(20_000, 32_000), 100):  # a rival's choice at the same moment is unlikely to be ours
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise PrefectUnavailable(f"No free port was found on {host} between 20000 and 32000.")
 
 
 class PrefectServer:
@@ -71,7 +75,8 @@ class PrefectServer:
     def _wait(self, should_stop: Callable[[], bool]) -> None:
         prefect, limit = Prefect(self.api_url), time.monotonic() + START_LIMIT_S
         try:
-            while not prefect.is_up():
+            # Its own life first: what answers on the port may be another server, for which ours has just made way.
+            while not (self.is_running and prefect.is_up()):
                 if not self.is_running or time.monotonic() > limit:
                     self.stop()
                     raise PrefectUnavailable(

@@ -136,8 +136,11 @@ class Stage:
 
     def gates(self, code: str, site: str = "") -> dict[str, str]:
         """State type of each gate's task run, by title."""
-        rows = self.prefect.request("POST", "task_runs/filter", {"flow_runs": {"id": {"any_": [self.track(code, site)]}}})
-        return {row["name"]: row["state_type"] for row in rows if row["task_key"] == "insitu.gate"}
+        return {row["name"]: row["state_type"] for row in self.task_runs(code, site) if row["task_key"] == "insitu.gate"}
+
+    def task_runs(self, code: str, site: str = "") -> list[dict[str, Any]]:
+        wanted = {"flow_runs": {"id": {"any_": [self.track(code, site)]}}}
+        return list(self.prefect.request("POST", "task_runs/filter", wanted))
 
     def incidents(self, code: str) -> list[str]:
         with self.database.read() as connection:

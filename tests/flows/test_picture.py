@@ -99,8 +99,8 @@ def test_a_step_not_yet_reached_has_no_bar() -> None:
 
 
 def test_tags_tie_the_tracks_together() -> None:
-    assert picture(view(ETHICS), "", "en").tags == ("experiment:MINI-1", "phase:preparation", "protocol:mini")
-    assert picture(view(CAEN), "CAEN", "en").tags == ("experiment:MINI-1", "phase:before", "protocol:mini", "site:CAEN")
+    assert picture(view(ETHICS), "", "en").tags == ("experiment:MINI-1", "insitu", "phase:preparation", "protocol:mini")
+    assert picture(view(CAEN), "CAEN", "en").tags == ("experiment:MINI-1", "insitu", "phase:before", "protocol:mini", "site:CAEN")
 
 
 def test_artifacts_tell_the_board_and_progress_counts_active_sites_only() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from stage import LAUNCH, PROTOCOL, Stage
 
 from flows.client import PrefectRefused
+from sites.clock import SetClock
 
 
 def test_an_experiment_is_shown_from_launch_to_closure(stage: Stage) -> None:
@@ -21,12 +24,12 @@ def test_an_experiment_is_shown_from_launch_to_closure(stage: Stage) -> None:
     stage.ledger.complete(f"{code}:ethics::1", {"favourable": True}, "alice")
     stage.project_until(lambda: stage.shown(code, "CAEN") == "Awaiting Onboarding")
     stage.project_until(lambda: stage.gates(code) == {"Ethics opinion (CPP)": "COMPLETED"})
-    assert stage.shown(code) == "Awaiting 1 sites"
+    assert stage.shown(code) == "Awaiting 1 site"
 
     stage.ledger.complete(f"{code}:onboarding:CAEN:1", {"ready": True}, "caen")
     stage.project_until(lambda: stage.shown(code) == "Closed")
     stage.project_until(lambda: stage.shown(code, "CAEN") == "Closed")
-    stage.project_until(lambda: stage.gates(code, "CAEN") == {"Onboarding · CAEN": "COMPLETED"})
+    stage.project_until(lambda: stage.gates(code, "CAEN") == {"CAEN: Onboarding": "COMPLETED"})
     assert stage.row(code)["projected_seq"] == stage.row(code)["seq"]
     assert stage.incidents(code) == []
 
@@ -86,7 +89,7 @@ def test_a_hold_and_a_stop_are_shown_on_every_track(stage: Stage) -> None:
     stage.ledger.stop(code, "manager", "Device withdrawn")
     stage.project_until(lambda: stage.shown(code) == "Stopped")
     stage.project_until(lambda: {stage.shown(code, "CAEN"), stage.shown(code, "NANCY")} == {"Stopped"})
-    stage.project_until(lambda: stage.gates(code, "CAEN") == {"Onboarding · CAEN": "CANCELLED"})
+    stage.project_until(lambda: stage.gates(code, "CAEN") == {"CAEN: Onboarding": "CANCELLED"})
 
 
 def test_launching_from_prefect_s_form_makes_one_experiment_however_often_the_run_starts(stage: Stage) -> None:
@@ -131,3 +134,15 @@ def test_a_failed_action_is_shown_as_an_incident_and_done_again_when_asked(stage
     stage.ledger.retry_action(f"{code}:ethics::1", "manager")
     stage.project_until(lambda: (now := stage.run(code)) is not None and now.type == "PAUSED" and now.state_id != run.state_id)
     assert stage.shown(code) == "Incident: Ethics opinion (CPP)"
+
+
+def test_under_a_clock_that_is_set_gates_are_drawn_at_the_moments_they_were_shown(stage: Stage) -> None:
+    stage.ledger.clock = SetClock(datetime(2031, 3, 3, 9, tzinfo=UTC))
+    before = datetime.now(UTC)
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+    stage.ledger.complete(f"{code}:ethics::1", {"favourable": True}, "alice")
+    stage.project_until(lambda: stage.gates(code) == {"Ethics opinion (CPP)": "COMPLETED"})
+    [gate] = [row for row in stage.task_runs(code) if row["task_key"] == "insitu.gate"]
+    start, end = datetime.fromisoformat(gate["start_time"]), datetime.fromisoformat(gate["end_time"])
+    assert before < start < end < datetime.now(UTC)

@@ -82,7 +82,7 @@ def test_everything_is_drawn_again_when_prefect_lost_its_database(stage: Stage, 
         assert stage.track(running) != lost
         assert {stage.shown(closed), stage.shown(running), stage.shown(running, "CAEN")} == {
             "Stopped",
-            "Awaiting 1 sites",
+            "Awaiting 1 site",
             "Awaiting Onboarding",
         }
         assert stage.incidents(running) == []
