@@ -252,7 +252,7 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
         stop.wait()
 
 
-def work(settings: Settings, stop: threading.Event) -> None:
+def work(settings: Settings, stop: threading.Event, begun: Callable[[], None]) -> None:
     """Do the automated actions that Prefect schedules, until `stop`. Raises InvalidInput without PREFECT_API_URL."""
     if not settings.prefect_api_url:
         raise InvalidInput("A worker needs a Prefect server: set PREFECT_API_URL, or run `insitu up`, which brings its own.")
@@ -263,6 +263,7 @@ def work(settings: Settings, stop: threading.Event) -> None:
         worker = Worker(settings.prefect_api_url)
         worker.start()
         stack.callback(worker.stop)
+        begun()
         stop.wait()
 
 

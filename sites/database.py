@@ -74,7 +74,7 @@ class Database:
     @cached_property
     def engine(self) -> Engine:
         if self.file:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(self.file.parent)
         if not self.is_sqlite:
             return create_engine(
                 make_url(self.url).set(drivername="postgresql+psycopg"),
@@ -89,6 +89,12 @@ class Database:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
 
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailable(f"The folder {folder} cannot be made: {error.strerror}. Choose another with --data.") from error
+
     def migrate(self) -> None:
         """Bring the tables to the present version; nothing happens when they are."""
         from alembic import command
@@ -99,6 +105,8 @@ class Database:
         with self._explained(), self.engine.connect().execution_options(write=True) as connection, connection.begin():
             queue_up(connection)
             config.attributes["connection"] = connection
+            if not self.is_sqlite:  # SQLite's writers wait for each other as they are
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('insitu.migrate'))"))
             command.upgrade(config, "head")
 
     @contextmanager

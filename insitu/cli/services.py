@@ -73,8 +73,7 @@ def worker(data: Data = None) -> None:
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
         here.database.dispose()
-        _say(here.word("working"))
-        services.work(here.settings, stop)
+        services.work(here.settings, stop, lambda: _say(here.word("working")))
 
 
 def demo(
