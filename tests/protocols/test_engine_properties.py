@@ -114,6 +114,15 @@ def test_the_counts_are_those_of_the_steps_and_sites(walk: Walk) -> None:
 
 
 @of_every_walk()
+def test_a_return_within_a_site_leaves_the_other_sites_alone(walk: Walk) -> None:
+    for move in walk.moves:
+        for back in (fact for fact in move.decision.facts if fact.kind is FactKind.GATE_RETURNED and fact.site):
+            if walk.plan.is_site_step(back.data["to"]):
+                others = [key for key in move.before.steps if key.site not in ("", back.site)]
+                assert [move.before.step(key).round for key in others] == [move.decision.state.step(key).round for key in others]
+
+
+@of_every_walk()
 def test_an_experiment_closes_exactly_when_every_step_is_through(walk: Walk) -> None:
     for move in walk.moves:
         state = move.decision.state
