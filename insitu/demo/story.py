@@ -11,11 +11,12 @@ from sqlalchemy import exists, select
 
 from protocols.errors import InsituError
 from protocols.facts import FactKind
+from protocols.state import StepStatus
 from sites import inbox
 from sites.clock import SetClock
 from sites.database import table
 from sites.ledger import Ledger
-from sites.tables import Notice
+from sites.tables import Notice, Step
 
 PROTOCOL, SITES = "telerehab-hip", ("CAEN", "METZ", "STDENIS")
 COORDINATOR = {"CAEN": "a.martin", "METZ": "p.morel", "STDENIS": "k.hoarau"}
@@ -25,7 +26,7 @@ STAYING, LEAVING = ("CAEN", "METZ"), "STDENIS"
 SUS = {"CAEN": [82.5, 77.5, 90, 70, 85], "METZ": [65, 72.5, 80, 87.5]}
 MACHINE_LIMIT_S = 60
 
-_NOTICE = table(Notice)
+_NOTICE, _STEP = table(Notice), table(Step)
 
 
 class Story:
@@ -159,8 +160,10 @@ class Story:
         return not self._owed() and (alarm is None or alarm > self.clock.now()) and not self._messages_wait()
 
     def _owed(self) -> list[str]:
-        tracks = ("", *SITES) if self.code else ()
-        return [one["checkpoint"] for track in tracks for one in inbox.owed_actions(self.ledger.database, self.code, track)]
+        """The steps the machine works on."""
+        working = select(_STEP.c.step).where(_STEP.c.status == StepStatus.WORKING.value)
+        with self.ledger.database.read() as connection:
+            return list(connection.execute(working).scalars())
 
     def _messages_wait(self) -> bool:
         due = select(exists().where(_NOTICE.c.state == "owed", _NOTICE.c.next_at <= self.clock.now()))

@@ -1,0 +1,93 @@
+"""The programs that run until they are told to stop, as real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from keyboard import Terminal
+
+from insitu import services
+from insitu.demo.mail import MailServer
+from protocols.errors import InsituError
+
+
+@contextmanager
+def running(home: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A program of insitu's; it must end well within its time when it is told to."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("INSITU_", "PREFECT_"))}
+    command = [sys.executable, "-c", "from insitu.cli import main; main()", *words, "--data", str(home)]
+    env = clean | {"INSITU_LOCALE": "en"} | environment
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as program:
+        try:
+            yield program
+        finally:
+            if program.poll() is None:
+                program.kill()
+
+
+def first_line(program: subprocess.Popen[str]) -> str:
+    assert program.stdout is not None
+    return program.stdout.readline()
+
+
+def told_to_stop(program: subprocess.Popen[str], how: signal.Signals) -> tuple[int, str]:
+    program.send_signal(how)
+    _, errors = program.communicate(timeout=60)
+    return program.returncode, errors
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_serve_answers_on_a_free_port_until_told_to_stop(terminal: Terminal, how: signal.Signals) -> None:
+    with running(terminal.data, "serve", "--port", "0") as program:
+        found = re.search(r"http://\S+", first_line(program))
+        assert found is not None
+        answer = httpx.get(found[0], trust_env=False)
+        assert (answer.status_code, answer.json()["database"]) == (200, True)
+        assert told_to_stop(program, how) == (0, "")
+
+
+def test_a_taken_port_is_reported(terminal: Terminal) -> None:
+    with services.listening("127.0.0.1", 0) as door:
+        port = str(door.getsockname()[1])
+        said = terminal.type("serve", "--port", port)
+    assert said.status == 1
+    assert said.err == f"Port {port} on 127.0.0.1 is taken by another program. Choose another with --port, or --port 0 for a free one.\n"
+
+
+def test_a_data_folder_is_up_once(tmp_path: Path) -> None:
+    with services.alone_in(tmp_path), pytest.raises(InsituError, match="already up"), services.alone_in(tmp_path):
+        pass
+    with services.alone_in(tmp_path):
+        pass
+
+
+def test_dispatch_sends_what_is_owed_and_the_log_says_so(terminal: Terminal, tmp_path: Path) -> None:
+    arrived = threading.Event()
+
+    class Box(MailServer):
+        async def handle_DATA(self, *given: object) -> str:
+            answer = await super().handle_DATA(*given)
+            arrived.set()
+            return answer
+
+    from flows.server import free_port
+
+    with Box(tmp_path / "mail", free_port()) as box, running(terminal.data, "dispatch", INSITU_MAIL_URL=box.url) as program:
+        code = terminal.launch()
+        assert arrived.wait(60)
+        assert told_to_stop(program, signal.SIGINT) == (0, "")
+    (sent,) = terminal.json("notices", code)
+    assert (sent["person"], sent["kind"], sent["state"], sent["channel"]) == ("m.leroy", "opened", "sent", "email")
+    mail = (tmp_path / "mail" / "001.eml").read_text()
+    assert "m.leroy@example.org" in mail
+    assert "m.leroy" in terminal.type("notices").out
