@@ -38,7 +38,9 @@ def table(model: type[SQLModel]) -> Table:
 
 def inserted_once(dialect: str, into: Table) -> Any:
     """An INSERT that leaves a row alone where its key is there already."""
-    return (sqlite_insert if dialect == "sqlite" else postgresql_insert)(into).on_conflict_do_nothing()
+    statement = (sqlite_insert if dialect == "sqlite" else postgresql_insert)(into).on_conflict_do_nothing()
+    # Without it, whether a row went in is not known on PostgreSQL: the count is -1.
+    return statement.execution_options(preserve_rowcount=True)
 
 
 def upserted(dialect: str, into: Table, row: Mapping[str, Any], keys: Sequence[str]) -> Any:

@@ -14,11 +14,10 @@ from protocols.commands import Launch
 from protocols.engine import Decision, decide
 from protocols.errors import InvalidAnswers, InvalidInput, Refused, UnknownThing
 from protocols.forms import check_answers
-from protocols.model import in_locale
 from protocols.plan import Plan
 from protocols.state import State
 from sites import policy
-from sites.database import queue_up, table
+from sites.database import table
 from sites.releases import find_release, plan_of
 from sites.snapshot import Loaded, experiment_values
 from sites.tables import Experiment, ExperimentSite, Site, Tally
@@ -50,9 +49,8 @@ def launched(
     kept, errors = check_answers(plan.protocol.launch, launch, today)
     if errors:
         raise InvalidAnswers(f"launch of {protocol}", errors)
-    name = title or in_locale(plan.protocol.title, "fr")
-    decision = decide(plan, State(), Launch(by, tuple(places), kept, name), now)
-    row = _insert(connection, release, name, decision.state, by, now)
+    decision = decide(plan, State(), Launch(by, tuple(places), kept, title or ""), now)
+    row = _insert(connection, release, title or "", decision.state, by, now)
     _insert_sites(connection, row["id"], plan, places)
     return Loaded(row, plan, State(sites=dict(decision.state.sites))), decision
 
@@ -69,7 +67,6 @@ def _refuse_what_nobody_checks(plan: Plan) -> None:
 
 def _insert(connection: Connection, release: Mapping[str, Any], title: str, state: State, by: str, now: datetime) -> dict[str, Any]:
     """The experiment's row. Its code counts the protocol's experiments, so launches take their turn."""
-    queue_up(connection)
     number = connection.execute(select(func.count()).where(_EXPERIMENT.c.protocol_id == release["id"])).scalar_one() + 1
     row = {
         "code": f"{release['id'].upper()}-{number}",

@@ -34,7 +34,7 @@ from sites import policy, timers
 from sites.checkpoints import CheckpointId
 from sites.clock import Clock
 from sites.commands import Result, first_result, remember
-from sites.database import Database, inserted_once, table, upserted
+from sites.database import Database, inserted_once, queue_up, table, upserted
 from sites.journal import chained
 from sites.launching import launched
 from sites.outbox import owe
@@ -95,6 +95,7 @@ class Ledger:
         """
         command = {"launch": protocol, "sites": list(sites), "with": dict(launch), "by": by, "version": version, "title": title}
         with self.database.write() as connection:
+            queue_up(connection)
             if earlier := first_result(connection, command_id, command):
                 return earlier
             now = self.clock.now()

@@ -18,7 +18,7 @@ SITES: Places = {
 }
 ROLES = ("project_manager", "methodologist", "ethics_officer", "sponsor", "principal_investigator", "site_coordinator")
 # Whoever holds a role everywhere bears its name; these hold one at one site.
-LOCAL = [("nurse.caen", "site_coordinator", "CAEN"), ("nurse.metz", "site_coordinator", "METZ")]
+LOCAL = [("nurse.caen", "site_coordinator", "CAEN"), ("nurse.metz", "site_coordinator", "METZ"), ("second.officer", "ethics_officer", "")]
 
 
 def settle(database: Database, roles: tuple[str, ...] = ROLES, sites: Places = SITES) -> None:
