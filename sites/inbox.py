@@ -40,7 +40,7 @@ def status(database: Database, code: str, now: datetime, locale: str = "fr") -> 
         incidents = _incidents(connection, loaded.id)
     plan, state = loaded.plan, loaded.state
     gates = [_gate(plan, state, key, now, locale) for key in _keys(plan, state)]
-    return _head(loaded.row) | {
+    return _head(loaded.row, plan, locale) | {
         "phase": _phase(plan, state),
         "sites": [{"code": site.code, "name": site.name, "state": site.state.value} for site in state.sites.values()],
         "gates": gates,
@@ -48,10 +48,15 @@ def status(database: Database, code: str, now: datetime, locale: str = "fr") -> 
     }
 
 
-def _head(row: Mapping[str, Any]) -> dict[str, Any]:
+def title_of(row: Mapping[str, Any], plan: Plan, locale: str) -> str:
+    """What an experiment is called: by its launcher, else by its protocol in the reader's language."""
+    return row["title"] or in_locale(plan.protocol.title, locale)
+
+
+def _head(row: Mapping[str, Any], plan: Plan, locale: str) -> dict[str, Any]:
     return {
         "code": row["code"],
-        "title": row["title"],
+        "title": title_of(row, plan, locale),
         "protocol": row["protocol_id"],
         "version": row["version"],
         "hash": row["protocol"],
@@ -108,12 +113,12 @@ def _incidents(connection: Connection, experiment: int) -> list[dict[str, Any]]:
     return [{name: row[name] for name in names} | {"at": iso(row["at"])} for row in connection.execute(still_open).mappings()]
 
 
-def experiments(database: Database) -> list[dict[str, Any]]:
+def experiments(database: Database, locale: str = "fr") -> list[dict[str, Any]]:
     """Every experiment, oldest first, with its phase and how many steps are through."""
     with database.read() as connection:
         rows = [dict(row) for row in connection.execute(select(_EXPERIMENT).order_by(_EXPERIMENT.c.id)).mappings()]
         live = _live_steps(connection)
-        return [_summary(connection, row, live.get(row["id"], [])) for row in rows]
+        return [_summary(connection, row, live.get(row["id"], []), locale) for row in rows]
 
 
 def _live_steps(connection: Connection) -> dict[int, list[Mapping[str, Any]]]:
@@ -126,12 +131,12 @@ def _live_steps(connection: Connection) -> dict[int, list[Mapping[str, Any]]]:
     return found
 
 
-def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[str, Any]], locale: str) -> dict[str, Any]:
     plan = plan_of(connection, row["protocol"])
     phases = {plan.steps[step["step"]].step.phase for step in live}
     total = len(plan.experiment_steps) + len(plan.site_steps) * row["active"]
     dues = [step["due_at"] for step in live if step["due_at"]]
-    return _head(row) | {
+    return _head(row, plan, locale) | {
         "phase": next((phase.value for phase in PHASES if phase in phases), PHASES[-1].value),
         "active": row["active"],
         "stopped": row["stopped"],
@@ -195,12 +200,13 @@ def _assignment_holds(row: Mapping[str, Any], now: datetime) -> bool:
 
 
 def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale: str) -> dict[str, Any]:
-    planned = plan_of(connection, row["protocol"]).steps[row["step"]].step
+    plan = plan_of(connection, row["protocol"])
+    planned = plan.steps[row["step"]].step
     held = row["state"] == ExperimentState.ON_HOLD.value or row["site_state"] == SiteState.ON_HOLD.value
     return {
         "id": str(CheckpointId(row["code"], row["step"], row["site"], row["round"])),
         "experiment": row["code"],
-        "experiment_title": row["title"],
+        "experiment_title": title_of(row, plan, locale),
         "step": row["step"],
         "title": in_locale(planned.title, locale),
         "site": row["site"] or None,

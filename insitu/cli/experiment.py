@@ -58,7 +58,7 @@ def status(
 
     here = opened(data)
     if experiment is None:
-        found = inbox.experiments(here.database)
+        found = inbox.experiments(here.database, here.locale)
         as_json(found) if json else _show_experiments(here, found)
     else:
         board = inbox.status(here.database, experiment, SystemClock().now(), here.locale)
