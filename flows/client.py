@@ -74,7 +74,7 @@ class Prefect:
         self._http.close()
 
     def request(self, method: str, path: str, content: Any = None) -> Any:
-        """The answer's JSON; None for 404 or an empty answer."""
+        """The answer's JSON, {} when it is empty; None for what is not there (404)."""
         said = ""
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -93,10 +93,10 @@ class Prefect:
         raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.")
 
     def _read(self, response: httpx.Response) -> Any:
-        if response.status_code == 404 or (response.is_success and not response.content):
+        if response.status_code == 404:
             return None
         if response.is_success:
-            return response.json()
+            return response.json() if response.content else {}
         asked = f"{response.request.method} {response.request.url.path}"
         raise PrefectRefused(f"Prefect refused {asked}: {response.status_code} {response.text[:500]}")
 
@@ -149,16 +149,12 @@ class Prefect:
 
     def save_artifact(self, known: str, wanted: Mapping[str, Any]) -> str:
         """Update the artifact `known`, or create it when it is "" or gone; returns its id."""
-        if known and self._artifact_exists(known):
-            self.request("PATCH", f"artifacts/{known}", {name: wanted[name] for name in ("data", "description")})
+        changes = {name: wanted[name] for name in ("data", "description")}
+        if known and self.request("PATCH", f"artifacts/{known}", changes) is not None:
             return known
-        created: dict[str, Any] = self.request("POST", "artifacts/", dict(wanted))
-        return str(created["id"])
+        return str(self.request("POST", "artifacts/", dict(wanted))["id"])
 
-    def _artifact_exists(self, artifact: str) -> bool:
-        return self.request("GET", f"artifacts/{artifact}") is not None
-
-    # ------------------------------------------------------------------ deployments
+    # ------------------------------------------------------------------ the server
 
     def is_up(self) -> bool:
         """Whether the server answers now, without waiting for it."""

@@ -30,7 +30,7 @@ BATCH = 50  # experiments a pass
 POLL_S = 0.15
 WATCH_S = 0.3  # between two looks at a run that a worker has
 RECONCILE_EVERY_S = 15
-ARTIFACTS_EVERY_S = 3
+ARTIFACTS_EVERY_S = 5
 ASLEEP_AFTER = timedelta(seconds=60)  # a run that no worker takes for so long is an incident
 LONGEST_PAUSE_S = 300  # between two starts of a run that keeps failing
 WOKEN = "Waking"
