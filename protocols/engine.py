@@ -71,6 +71,11 @@ def next_signature(planned: PlannedStep, step: StepState) -> Signature | None:
     return checkpoint.signatures[len(step.signatures)] if len(step.signatures) < len(checkpoint.signatures) else None
 
 
+def who_acted(step: StepState) -> set[str]:
+    """The people who completed this round of a step or signed it: another person's signature cannot be theirs."""
+    return {step.completed_by, *(signature.by for signature in step.signatures)}
+
+
 def due_at(planned: PlannedStep, opened_at: datetime, place: Place, suspensions: Iterable[Suspension]) -> clocks.Deadline | None:
     """The step's deadline with its computation, or None when it has none."""
     if planned.step.due is None:
@@ -334,8 +339,7 @@ def _sign(march: _March, command: Sign) -> None:
     wanted = next_signature(planned, step)
     if wanted is None:
         raise IllegalTransition(f"Checkpoint {key.step!r} has nothing to sign now; {_nothing_to_sign(step)}.")
-    earlier = {step.completed_by, *(signature.by for signature in step.signatures)}
-    if wanted.different_person and command.by in earlier:
+    if wanted.different_person and command.by in who_acted(step):
         raise Refused(
             f"{command.by} completed or signed {key.step!r} before; signature {len(step.signatures) + 1} must be another person's."
         )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.context import shown_status
-from protocols.engine import next_signature
+from protocols.engine import next_signature, who_acted
 from protocols.errors import UnknownThing
 from protocols.model import FormField, Phase, Protocol, in_locale
 from protocols.needs import needs
@@ -24,7 +24,7 @@ from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.journal import facts_of
 from sites.releases import plan_of
-from sites.snapshot import Loaded, find, load
+from sites.snapshot import Loaded, find, load, step_state
 from sites.tables import Assignment, Draft, Experiment, ExperimentSite, Incident, PastRound, Person, Step
 
 _EXPERIMENT, _SITE, _STEP, _ASSIGNMENT = table(Experiment), table(ExperimentSite), table(Step), table(Assignment)
@@ -156,7 +156,8 @@ def inbox(database: Database, person: str, now: datetime, locale: str | None = N
         if known is None:
             raise UnknownThing(f"There is no person {person!r}; `insitu person list` shows those there are.")
         rows = [dict(row) for row in connection.execute(_mine(person)).mappings()]
-        items = [_item(connection, row, now, locale or known.locale) for row in rows if _assignment_holds(row, now)]
+        possible = [row for row in rows if _assignment_holds(row, now) and not _is_anothers(connection, row, person)]
+        items = [_item(connection, row, now, locale or known.locale) for row in possible]
     unique = {item["id"]: item for item in items}
     return sorted(unique.values(), key=lambda item: (item["due_at"] is None, item["due_at"] or "", item["id"]))
 
@@ -177,6 +178,8 @@ def _mine(person: str) -> Any:
             _EXPERIMENT.c.title,
             _EXPERIMENT.c.state,
             _EXPERIMENT.c.protocol,
+            _EXPERIMENT.c.held_at.label("home_held_at"),
+            at_site.c.held_at.label("site_held_at"),
             _EXPERIMENT.c.timezone.label("home_timezone"),
             at_site.c.timezone.label("site_timezone"),
             at_site.c.state.label("site_state"),
@@ -199,10 +202,18 @@ def _assignment_holds(row: Mapping[str, Any], now: datetime) -> bool:
     return (row["from_date"] is None or row["from_date"] <= today) and (row["until_date"] is None or row["until_date"] >= today)
 
 
+def _is_anothers(connection: Connection, row: Mapping[str, Any], person: str) -> bool:
+    """Whether the signature it waits for must be another person's than this one's."""
+    step = step_state(row)
+    wanted = next_signature(plan_of(connection, row["protocol"]).steps[row["step"]], step)
+    return wanted is not None and wanted.different_person and person in who_acted(step)
+
+
 def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale: str) -> dict[str, Any]:
     plan = plan_of(connection, row["protocol"])
     planned = plan.steps[row["step"]].step
-    held = row["state"] == ExperimentState.ON_HOLD.value or row["site_state"] == SiteState.ON_HOLD.value
+    # Both are set while a hold lasts, and only then: an ended experiment has no inbox.
+    held_since = min((moment for moment in (row["home_held_at"], row["site_held_at"]) if moment), default=None)
     return {
         "id": str(CheckpointId(row["code"], row["step"], row["site"], row["round"])),
         "experiment": row["code"],
@@ -213,14 +224,17 @@ def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale:
         "round": row["round"],
         "role": row["awaits_role"],
         "due_at": iso(row["due_at"]),
-        "late": row["due_at"] is not None and row["due_at"] < now,
+        "late": row["due_at"] is not None and row["due_at"] < (held_since or now),
         "needs": row["awaits"],
-        "blocked": held,
+        "blocked": held_since is not None,
     }
 
 
 def checkpoint(database: Database, name: str, now: datetime, *, person: str | None = None, locale: str = "fr") -> dict[str, Any]:
-    """One checkpoint: its step, form, answers, signatures, earlier rounds, this person's draft, and why its gate is closed."""
+    """One checkpoint: its step, form, answers, signatures, earlier rounds, this person's draft, and why its gate is closed.
+
+    The name of an earlier round shows that round. Raises UnknownThing for a round that has not come yet.
+    """
     wanted = CheckpointId.parse(name)
     with database.read() as connection:
         row = find(connection, wanted.experiment, site=wanted.site)
@@ -230,7 +244,11 @@ def checkpoint(database: Database, name: str, now: datetime, *, person: str | No
         except SliceTooSmall:
             shown = _checkpoint(load(connection, row), wanted, now, locale)
         past = _past_rounds(connection, loaded.id, wanted) if shown["round"] > 1 else []
-        draft = _draft(connection, loaded.id, wanted, person)
+        draft = _draft(connection, loaded, wanted, person)
+    if wanted.round > shown["round"]:
+        raise UnknownThing(f"There is no {name} yet: the step is in round {shown['round']}.")
+    over = {"late": False, "waiting_for": [], "next_signature": None}
+    shown |= next((one | over for one in past if one["round"] == wanted.round), {})
     return shown | {"earlier_rounds": past, "draft": draft}
 
 
@@ -291,12 +309,16 @@ def _past_rounds(connection: Connection, experiment: int, wanted: CheckpointId) 
     return [{"round": row["round"], "status": row["status"]} | {name: row["snapshot"][name] for name in names} for row in rows]
 
 
-def _draft(connection: Connection, experiment: int, wanted: CheckpointId, person: str | None) -> dict[str, Any] | None:
+def _draft(connection: Connection, loaded: Loaded, wanted: CheckpointId, person: str | None) -> dict[str, Any] | None:
+    """What the person typed and has not completed since."""
     if person is None:
         return None
-    mine = {"experiment": experiment, "site": wanted.site, "step": wanted.step, "round": wanted.round, "person": person}
+    mine = {"experiment": loaded.id, "site": wanted.site, "step": wanted.step, "round": wanted.round, "person": person}
     row = connection.execute(_DRAFT_OF, mine).mappings().first()
-    return {"answers": row["answers"], "origin": row["origin"], "saved_at": iso(row["saved_at"])} if row else None
+    step = loaded.state.step(wanted.key)
+    if row is None or (step.completed_by == person and step.completed_at and step.completed_at >= row["saved_at"]):
+        return None
+    return {"answers": row["answers"], "origin": row["origin"], "saved_at": iso(row["saved_at"])}
 
 
 def journal(database: Database, code: str) -> list[dict[str, Any]]:
