@@ -85,7 +85,10 @@ class Assignment(SQLModel, table=True):
 
 
 class Experiment(SQLModel, table=True):
-    """A run of a protocol. `title` is what its launcher called it, "" for the protocol's own. `seq` and `head` are the last fact's number and hash; `projected_seq` what Prefect has been shown."""
+    """A run of a protocol. `title` is what its launcher called it, "" for the protocol's own title.
+
+    `seq` and `head` are the last fact's number and hash; `projected_seq` the last number Prefect has been shown.
+    """
 
     __tablename__ = "experiment"
     __table_args__ = (
