@@ -130,7 +130,7 @@ class Dispatcher:
             verdict = decide_again(now_is, now)
             persons = recipients(connection, now_is, now) if verdict is Verdict.TELL else []
         if verdict is Verdict.DROP:
-            self._settle(notice, state="dropped")
+            self._drop(notice)
         elif verdict is Verdict.WAIT:
             self._settle(notice, next_at=now + LOOK_AGAIN_DURING_HOLD)
         else:
@@ -152,8 +152,18 @@ class Dispatcher:
 
     def _try_later(self, notice: Row) -> None:
         attempts = notice["attempts"] + 1
-        given_up = {"state": "dropped"} if attempts >= GIVE_UP_AFTER_ATTEMPTS else {}
-        self._settle(notice, attempts=attempts, next_at=self.clock.now() + back_off(attempts), **given_up)
+        if attempts >= GIVE_UP_AFTER_ATTEMPTS:
+            self._drop(notice)
+        else:
+            self._settle(notice, attempts=attempts, next_at=self.clock.now() + back_off(attempts))
+
+    def _drop(self, notice: Row) -> None:
+        """Leave a notice alone for good, and with it whoever it was still to reach."""
+        under_way = (_DELIVERY.c.notice_id == notice["id"], _DELIVERY.c.state.in_(("sending", "failed")))
+        with self.database.write() as connection:
+            ours = update(_NOTICE).where(self._ours(notice)).values(state="dropped", leased_by="", leased_until=None)
+            if connection.execute(ours).rowcount == 1:
+                connection.execute(update(_DELIVERY).where(*under_way).values(state="refused"))
 
     def _settle(self, notice: Row, **values: Any) -> None:
         with self.database.write() as connection:

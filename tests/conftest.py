@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,12 +16,16 @@ import pytest
 from sqlalchemy import create_engine, make_url
 from town import settle
 
+from flows.server import PrefectServer
 from sites import releases
 from sites.clock import SetClock
 from sites.database import Database
 from sites.ledger import Ledger
 
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
 
 
 class Postgres:
@@ -123,3 +129,14 @@ def registry(database: Database) -> None:
 def release(database: Database, clock: SetClock) -> Callable[[str], str]:
     """Release a protocol's text; its id is returned."""
     return lambda text: str(releases.add(database, text, clock, "protocol.yaml")["id"])
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A Prefect server that lives as long as the session: its first start alone takes longer than most tests."""
+    home = tmp_path_factory.mktemp("prefect")
+    os.environ["PREFECT_HOME"] = str(home / "client")
+    with PrefectServer(home / "server") as server:
+        with sqlite3.connect(home / "server" / "prefect.db") as tables:
+            tables.execute("VACUUM INTO ?", (str(home / "server" / "empty.db"),))
+        yield server

@@ -1,27 +1,22 @@
-"""One real Prefect server for the session; each test has its own ledger."""
+"""Each test has a ledger of its own; the Prefect server is the session's."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+if TYPE_CHECKING:
+    from flows.server import PrefectServer
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API's address of a Prefect server that lives as long as the session."""
-    from flows.server import PrefectServer
-
-    home = tmp_path_factory.mktemp("prefect")
-    os.environ["PREFECT_HOME"] = str(home / "client")
-    with PrefectServer(home / "server") as server:
-        yield server.api_url
+def prefect_server(prefect: PrefectServer) -> str:
+    """The address of the server's API."""
+    return prefect.api_url
 
 
 @pytest.fixture(scope="session")
