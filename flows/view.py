@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select
 
@@ -29,21 +30,25 @@ def read_view(connection: Connection, row: Mapping[str, Any]) -> View:
     of_it = row["id"]
     steps = connection.execute(select(_STEP).where(_STEP.c.experiment_id == of_it)).mappings()
     past = connection.execute(select(_PAST).where(_PAST.c.experiment_id == of_it).order_by(_PAST.c.round)).mappings()
-    sites = connection.execute(select(_SITE.c.site, _SITE.c.state).where(_SITE.c.experiment_id == of_it).order_by(_SITE.c.site)).all()
+    sites = connection.execute(
+        select(_SITE.c.site, _SITE.c.state, _SITE.c.timezone).where(_SITE.c.experiment_id == of_it).order_by(_SITE.c.site)
+    ).all()
+    zones = {"": ZoneInfo(row["timezone"])} | {site.site: ZoneInfo(site.timezone) for site in sites}
     return View(
         code=row["code"],
         title=row["title"],
         state=ExperimentState(row["state"]),
         protocol=plan_of(connection, row["protocol"]).protocol,
         sites={site.site: SiteState(site.state) for site in sites},
-        steps=tuple(_step(dict(one), dict(one)) for one in steps),
-        past=tuple(_step(dict(one), one["snapshot"]) for one in past),
+        steps=tuple(_step(dict(one), dict(one), zones[one["site"]]) for one in steps),
+        past=tuple(_step(dict(one), one["snapshot"], zones[one["site"]]) for one in past),
         launch=row["launch"],
         launched_by=row["launched_by"],
     )
 
 
-def _step(key: Mapping[str, Any], kept: Mapping[str, Any]) -> StepView:
+def _step(key: Mapping[str, Any], kept: Mapping[str, Any], zone: ZoneInfo) -> StepView:
+    due_at = _instant(kept["due_at"])
     return StepView(
         step=key["step"],
         site=key["site"],
@@ -51,7 +56,7 @@ def _step(key: Mapping[str, Any], kept: Mapping[str, Any]) -> StepView:
         status=StepStatus(key["status"]),
         opened_at=_instant(kept["opened_at"]),
         since=_instant(kept["since"]),
-        due_at=_instant(kept["due_at"]),
+        due_at=due_at and due_at.astimezone(zone),  # people read the date of the day that ends there
         overdue=kept["overdue"],
         awaits=kept["awaits"],
         awaits_role=kept["awaits_role"],

@@ -78,8 +78,11 @@ class Database:
         if self.file:
             self._make_folder(self.file.parent)
         if not self.is_sqlite:
+            url = make_url(self.url).set(drivername="postgresql+psycopg")
+            options = {} if "options" in url.query else {"options": f"-c lock_timeout={LOCK_TIMEOUT_S}s"}
             return create_engine(
-                make_url(self.url).set(drivername="postgresql+psycopg"),
+                url,
+                connect_args=options,
                 pool_size=10,
                 json_serializer=_compact_json,
                 json_deserializer=orjson.loads,

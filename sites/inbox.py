@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from protocols import clocks
 from protocols.clocks import Place
-from protocols.context import shown_status
+from protocols.context import place_of, shown_status
 from protocols.engine import next_signature, who_acted
 from protocols.errors import UnknownThing
 from protocols.model import FormField, Phase, Protocol, in_locale
@@ -87,6 +87,7 @@ def _gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str) ->
         "opened_at": iso(step.opened_at),
         "ended_at": iso(step.since) if step.status.is_through or step.status in (StepStatus.RETURNED, StepStatus.STOPPED) else None,
         "due_at": iso(step.due_at),
+        "due_on": _day(step.due_at, place_of(state, key.site)[0]),
         # Nobody becomes late while forbidden to act.
         "late": is_late(step, state.held_since(key.site) or now),
         "why": step.why,
@@ -143,6 +144,7 @@ def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[
         "open": len(live),
         "progress": round(1 - row["pending"] / total, 3) if total else 1.0,
         "next_due_at": iso(min(dues)) if dues else None,
+        "next_due_on": _day(min(dues), Place(row["territory"], row["timezone"])) if dues else None,
     }
 
 
@@ -224,6 +226,7 @@ def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale:
         "round": row["round"],
         "role": row["awaits_role"],
         "due_at": iso(row["due_at"]),
+        "due_on": _day(row["due_at"], Place(timezone=row["site_timezone"] or row["home_timezone"])),
         "late": row["due_at"] is not None and row["due_at"] < (held_since or now),
         "needs": row["awaits"],
         "blocked": held_since is not None,
@@ -404,6 +407,11 @@ def recipients(database: Database, notice: Mapping[str, Any], now: datetime) -> 
         named: Any = connection.execute(select(_PERSON).where(_PERSON.c.id.in_(notice["persons"]))).mappings() if notice["persons"] else []
         found += [dict(row) for row in named]
     return list({person["id"]: person for person in found}.values())
+
+
+def _day(moment: datetime | None, place: Place) -> str | None:
+    """The date people read at that place."""
+    return clocks.local_date(moment, place).isoformat() if moment else None
 
 
 def iso(moment: datetime | None) -> str | None:

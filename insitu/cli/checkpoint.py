@@ -31,7 +31,7 @@ def inbox(by: By, json: Json = False, data: Data = None) -> None:
         as_json(found)
         return
     headers = [here.word(name) for name in ("checkpoint", "step", "needs", "due", "state")]
-    rows = ([one["id"], one["title"], here.word(one["needs"]), day(one["due_at"]), _state(here, one)] for one in found)
+    rows = ([one["id"], one["title"], here.word(one["needs"]), one["due_on"] or "", _state(here, one)] for one in found)
     as_table(headers, rows, empty=here.word("nothing_to_do", person=by))
 
 

@@ -68,7 +68,7 @@ def status(
 def _show_experiments(here: Opened, found: list[dict[str, Any]]) -> None:
     headers = [here.word(name) for name in ("experiment", "title", "state", "phase", "open", "progress", "next_due")]
     rows = (
-        [one["code"], one["title"], one["state"], one["phase"], one["open"], f"{one['progress']:.0%}", day(one["next_due_at"])]
+        [one["code"], one["title"], one["state"], one["phase"], one["open"], f"{one['progress']:.0%}", one["next_due_on"] or ""]
         for one in found
     )
     as_table(headers, rows, empty=here.word("nothing"))
@@ -86,7 +86,7 @@ def _show_board(here: Opened, board: dict[str, Any]) -> None:
 
 
 def _due(here: Opened, gate: dict[str, Any]) -> str:
-    return f"{day(gate['due_at'])} {here.word('late')}" if gate["late"] else day(gate["due_at"])
+    return f"{gate['due_on']} {here.word('late')}" if gate["late"] else gate["due_on"] or ""
 
 
 def _waiting(gate: dict[str, Any]) -> str:
