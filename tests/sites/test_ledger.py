@@ -535,6 +535,31 @@ def test_a_locked_database_writes_nothing_and_says_so(on_sqlite: Ledger) -> None
     assert on_sqlite.complete(f"{code}:review::1", {"sound": True}, "methodologist")["gate"] == "passed"
 
 
+def test_a_locked_server_writes_nothing_and_says_so(postgresql_database: Database, clock: SetClock) -> None:
+    settle(postgresql_database)
+    releases.add(postgresql_database, SMALL, clock)
+    code = launch(Ledger(postgresql_database, clock))
+    impatient = Database(f"{postgresql_database.url}&options=-c%20lock_timeout%3D50")
+    with postgresql_database.write() as holder:
+        holder.execute(select(table(Experiment)).with_for_update())
+        with pytest.raises(DatabaseUnavailable, match="locked"):
+            Ledger(impatient, clock).complete(f"{code}:review::1", {"sound": True}, "methodologist")
+    impatient.dispose()
+    assert kinds(Ledger(postgresql_database, clock), code) == ["ExperimentLaunched", "StepOpened"]
+
+
+def test_writing_goes_on_where_the_writers_queue_cannot_be_made(on_sqlite: Ledger) -> None:
+    file = on_sqlite.database.file
+    assert file
+    code = launch(on_sqlite)
+    queue = file.with_name(file.name + ".queue")
+    queue.unlink()
+    queue.mkdir()
+    elsewhere = Ledger(Database(on_sqlite.database.url), on_sqlite.clock)
+    assert elsewhere.complete(f"{code}:review::1", {"sound": True}, "methodologist")["gate"] == "passed"
+    elsewhere.database.dispose()
+
+
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, clock: SetClock) -> None:
     (tmp_path / "notes.db").write_text("Not a database at all, but long enough to look like something. " * 20)
     with pytest.raises(DatabaseUnavailable, match="not one of insitu's"):
