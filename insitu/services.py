@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from insitu.words import terminal_locale, word
 from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
 from sites.database import Database
@@ -133,7 +134,7 @@ def _prefect(settings: Settings, say: Say) -> Iterator[Settings]:
     from flows.server import PrefectServer
 
     server = PrefectServer(settings.data / "prefect" / "server", _prefect_port())
-    say(f"Starting Prefect on {server.ui_url} …")
+    say(word("up_starting", terminal_locale(), url=server.ui_url))
     with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
         stack.callback(server.stop)
         starting = beside.submit(server.start)
@@ -148,7 +149,7 @@ def _say_if_away(settings: Settings, say: Say) -> None:
 
     prefect = Prefect(settings.prefect_api_url)
     if not prefect.is_up():
-        say(f"Prefect at {settings.prefect_api_url} does not answer yet. Checkpoints and alerts go on; it will be shown everything later.")
+        say(word("up_prefect_away", terminal_locale(), url=settings.prefect_api_url))
     prefect.close()
 
 
