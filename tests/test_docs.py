@@ -17,7 +17,7 @@ import pytest
 from insitu.cli.manual import manual
 from notifications.render import KINDS, known_notices
 from protocols.facts import FactKind
-from protocols.model import Calendar, FieldType, Phase
+from protocols.model import LOCALES, Calendar, FieldType, Phase
 from protocols.state import ExperimentState, SiteState, StepStatus
 from sites.clock import SystemClock
 from sites.database import Database
@@ -277,6 +277,12 @@ def test_every_message_in_the_table_of_errors_is_one_of_ours() -> None:
     pieces = [piece.strip() for message in messages for piece in message.split("…") if len(piece.strip()) > 3]
     assert len(messages) > 15
     assert [piece for piece in pieces if piece not in sources()] == []
+
+
+@pytest.mark.parametrize("folder", ["notifications/templates", "flows/actions/templates"])
+def test_every_template_is_there_in_french_and_in_english(folder: str) -> None:
+    french, english = ({file.name for file in (ROOT / folder / locale).iterdir()} for locale in LOCALES)
+    assert french == english != set()
 
 
 # ------------------------------------------------------------------ what must not be in the repository
