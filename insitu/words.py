@@ -91,8 +91,8 @@ WORDS: dict[str, dict[str, str]] = {
     "up_prefect": {"fr": "Prefect : {url}", "en": "Prefect: {url}"},
     "up_data": {"fr": "Données : {data}", "en": "Data: {data}"},
     "up_no_mail": {
-        "fr": "INSITU_MAIL_URL n'est pas défini : les messages attendent (mailto://HÔTE:PORT?from=ADRESSE).",
-        "en": "INSITU_MAIL_URL is not set: messages wait (mailto://HOST:PORT?from=ADDRESS).",
+        "fr": "INSITU_MAIL_URL n'est pas défini : les courriels sont réessayés trois jours, puis signalés (mailto://HÔTE:PORT?from=ADRESSE).",
+        "en": "INSITU_MAIL_URL is not set: mails are tried again for three days, then reported (mailto://HOST:PORT?from=ADDRESS).",
     },
     "up_starting": {"fr": "Prefect démarre sur {url}…", "en": "Prefect is starting on {url}…"},
     "up_prefect_away": {

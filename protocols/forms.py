@@ -133,7 +133,21 @@ def _datetime(field: FormField, value: Any, today: date) -> str:
         raise _Refusals(f"expected a date and time such as {today.isoformat()}T09:30:00+01:00, not {_described(value)}") from None
     if moment.tzinfo is None:
         raise _Refusals("the time needs its zone, such as +01:00 or Z")
+    if field.min is not None and _compared(moment, field.min, today) < 0:
+        raise _Refusals(f"must not be before {field.min}")
+    if field.max is not None and _compared(moment, field.max, today) > 0:
+        raise _Refusals(f"must not be after {field.max}")
     return moment.isoformat()
+
+
+def _compared(moment: datetime, bound: float | str, today: date) -> int:
+    """Below, at or above a bound (-1, 0, 1): by day for `today` or a date, by the answer's own wall clock for a time without a zone."""
+    if bound == "today" or len(str(bound)) == len("2026-01-31"):
+        day = today if bound == "today" else date.fromisoformat(str(bound))
+        return (moment.date() > day) - (moment.date() < day)
+    limit = datetime.fromisoformat(str(bound))
+    given = moment if limit.tzinfo else moment.replace(tzinfo=None)
+    return (given > limit) - (given < limit)
 
 
 def _choice(field: FormField, value: Any, today: date) -> str:
