@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from flows import payloads
 from flows.client import Prefect, PrefectUnavailable, Run
 from flows.deployments import LAUNCHED_BY_RUN, Deployments
 from flows.drift import Call, External, done_by_hand, next_call
-from flows.picture import Gate, Picture, Rest, View, artifacts, experiment_url, pictures
+from flows.picture import Gate, Picture, Rest, View, artifacts, pictures
 from flows.view import read_view
 from protocols.errors import InsituError
 from sites.database import Database, table
@@ -33,8 +32,6 @@ RECONCILE_EVERY_S = 15
 ARTIFACTS_EVERY_S = 5
 ASLEEP_AFTER = timedelta(seconds=60)  # a run that no worker takes for so long is an incident
 LONGEST_PAUSE_S = 300  # between two starts of a run that keeps failing
-WOKEN = "Waking"
-GATE_KEY = "insitu.gate"
 
 _EXPERIMENT, _TRACK, _COMMAND, _INCIDENT = table(Experiment), table(Track), table(Command), table(Incident)
 
@@ -165,7 +162,7 @@ class Projector:
         unverified, self._unverified = self._unverified, {}
         if not unverified:
             return set()
-        there = self._prefect.task_runs(list(unverified), GATE_KEY)
+        there = self._prefect.task_runs(list(unverified), payloads.GATE_KEY)
         with self._database.read() as connection:
             rows = connection.execute(
                 select(_TRACK.c.flow_run_id, _TRACK.c.picture).where(_TRACK.c.flow_run_id.in_(list(unverified)))
@@ -265,7 +262,7 @@ class Projector:
             "idempotency_key": f"{case.code}:{wanted.site}:{case.row['launched_at'].isoformat()}:{deployment}",
             "parameters": dict(wanted.parameters),
             "tags": list(wanted.tags),
-            "state": _state(wanted) if wanted.rest is not Rest.WORKS else _waking(wanted),
+            "state": payloads.state(wanted) if wanted.rest is not Rest.WORKS else payloads.waking(wanted),
         }
         try:
             run = self._prefect.create_run(deployment, body)
@@ -277,10 +274,10 @@ class Projector:
         return run, {"deployment": deployment, "tags": list(wanted.tags), "name": wanted.name}
 
     def _show(self, run: Run, wanted: Picture) -> None:
-        self._prefect.set_state(run.id, _state(wanted), force=True)
+        self._prefect.set_state(run.id, payloads.state(wanted), force=True)
 
     def _wake(self, run: Run, wanted: Picture) -> None:
-        self._prefect.set_state(run.id, _waking(wanted), force=run.type != "PAUSED")
+        self._prefect.set_state(run.id, payloads.waking(wanted), force=run.type != "PAUSED")
         self._on_wake()
 
     def _send_tags(self, run: Run, wanted: Picture, sent: Sent) -> None:
@@ -300,8 +297,8 @@ class Projector:
                 continue
             start, end = self._dates(gate, shown)
             if not shown and gate.end:
-                events.append(_event(run.id, key, gate, start, None))
-            events.append(_event(run.id, key, gate, start, end, since=self._since(gate, end)))
+                events.append(payloads.gate_event(run.id, key, gate, start, None))
+            events.append(payloads.gate_event(run.id, key, gate, start, end, since=self._since(gate, end)))
             known[key] = [gate.type, gate.name, start.isoformat()]
         if events:
             self._prefect.emit(events)
@@ -329,7 +326,7 @@ class Projector:
         run, sent = case.tracks[""]
         kept: dict[str, list[str]] = dict(sent.get("artifacts", {})) if sent.get("artifacts_of") == run else {}
         drawn = artifacts(case.view, self._settings.locale, self._settings.public_url)
-        stale = {kind: one for kind, one in drawn.items() if kept.get(kind, ["", ""])[1] != _digest(one)}
+        stale = {kind: one for kind, one in drawn.items() if kept.get(kind, ["", ""])[1] != payloads.digest(one)}
         now = time.monotonic()
         wait = self._artifacts_sent.get(case.code, float("-inf")) + ARTIFACTS_EVERY_S
         if stale and now < wait:
@@ -338,7 +335,10 @@ class Projector:
         self._artifacts_due.pop(case.code, None)
         for kind, one in stale.items():
             known = kept.get(kind, ["", ""])[0]
-            kept[kind] = [self._prefect.save_artifact(known, _artifact(case, run, kind, one, self._settings.public_url)), _digest(one)]
+            kept[kind] = [
+                self._prefect.save_artifact(known, payloads.artifact(case.code, run, kind, one, self._settings.public_url)),
+                payloads.digest(one),
+            ]
             self._artifacts_sent[case.code] = now
         sent |= {"artifacts": kept, "artifacts_of": run}
 
@@ -349,7 +349,7 @@ class Projector:
         external = done_by_hand(wanted, run, (shown[0], shown[1]) if shown else None)
         if external is None or (run is None and not self._deployments.exists(sent.get("deployment", ""))):
             return
-        message, key = _told(external, case.code, wanted, run), f"prefect:{external}:{wanted.site}"
+        message, key = payloads.told(external, case.code, wanted, run), f"prefect:{external}:{wanted.site}"
         if external is External.FAILED:
             self._open_trouble(case.code, key, wanted.site, message)
         else:
@@ -424,70 +424,3 @@ def _run_that_launched(connection: Connection, code: str) -> str:
     launches = select(_COMMAND.c.id, _COMMAND.c.result).where(_COMMAND.c.id >= LAUNCHED_BY_RUN, _COMMAND.c.id < LAUNCHED_BY_RUN + "~")
     rows = connection.execute(launches.where(_COMMAND.c.result.contains(f'"{code}"', autoescape=True)))
     return next((row.id.removeprefix(LAUNCHED_BY_RUN) for row in rows if json.loads(row.result)["code"] == code), "")
-
-
-def _state(wanted: Picture) -> dict[str, Any]:
-    details = {"pause_reschedule": True, "pause_key": uuid4().hex} if wanted.type == "PAUSED" else {}
-    return {"type": wanted.type, "name": wanted.state, "message": wanted.message, "state_details": details}
-
-
-def _waking(wanted: Picture) -> dict[str, Any]:
-    return {"type": "SCHEDULED", "name": WOKEN, "message": wanted.state}
-
-
-def _told(external: External, code: str, wanted: Picture, run: Run | None) -> str:
-    track = f"{code} at {wanted.site}" if wanted.site else code
-    done = {
-        External.DELETED: f"The run of {track} was deleted in Prefect; insitu made a new one.",
-        External.CANCELLED: f"The run of {track} was cancelled in Prefect; insitu goes on with it. To end it, use `insitu stop {code}`.",
-        External.SUSPENDED: f"The run of {track} was suspended in Prefect; insitu goes on with it. To pause it, use `insitu hold {code}`.",
-        External.FAILED: f"The run of {track} failed in Prefect ({run.message if run else ''}); insitu starts it again.",
-        External.CHANGED: f"The state of {track} was changed in Prefect to {run.state if run else ''}; insitu put it right.",
-    }
-    return done[external]
-
-
-def _event(run: str, key: str, gate: Gate, start: datetime, end: datetime | None, *, since: datetime | None = None) -> dict[str, Any]:
-    """The event that records a gate's task run in its present state; the same content has the same id."""
-    task_run, at = uuid5(UUID(run), key), end or max(since or start, start)
-    type_, name = (gate.type, gate.name) if end or not gate.end else ("RUNNING", gate.name)
-    shown = {
-        "name": gate.title,
-        "task_key": GATE_KEY,
-        "dynamic_key": key,
-        "run_count": 1,
-        "expected_start_time": start.isoformat(),
-        "start_time": start.isoformat(),
-    }
-    if end:
-        shown |= {"end_time": end.isoformat(), "total_run_time": (end - start).total_seconds()}
-    return {
-        "id": str(uuid5(task_run, f"{type_} {name} {at.isoformat()}")),
-        "occurred": at.isoformat(),
-        "event": f"prefect.task-run.{name}",
-        "resource": {
-            "prefect.resource.id": f"prefect.task-run.{task_run}",
-            "prefect.resource.name": gate.title,
-            "prefect.state-type": type_,
-            "prefect.state-name": name,
-            "prefect.orchestration": "client",
-        },
-        "related": [{"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.role": "flow-run"}],
-        "payload": {
-            "intended": {"from": None, "to": type_},
-            "initial_state": None,
-            "validated_state": {"type": type_, "name": name, "message": gate.message, "state_details": {}, "data": None},
-            "task_run": shown,
-        },
-    }
-
-
-def _artifact(case: Case, run: str, kind: str, one: Mapping[str, Any], public_url: str) -> dict[str, Any]:
-    key = re.sub(r"[^a-z0-9]+", "-", f"{case.code}-{kind}".lower()).strip("-")
-    data = json.dumps(one["data"], ensure_ascii=False) if one["type"] == "table" else one["data"]
-    description = f"[{case.code}]({experiment_url(public_url, case.code)})"
-    return {"key": key, "type": one["type"], "data": data, "description": description, "flow_run_id": run}
-
-
-def _digest(one: Mapping[str, Any]) -> str:
-    return str(uuid5(UUID(int=0), json.dumps(one, sort_keys=True, ensure_ascii=False)))

@@ -152,7 +152,7 @@ class Stage:
             of_it = (table(Incident).c.experiment_id == self.row(code)["id"], table(Incident).c.resolved_at.is_(None))
             return list(connection.execute(select(table(Incident).c.key).where(*of_it)).scalars())
 
-    def project_until(self, shows: Callable[[], bool], limit_s: float = 20) -> None:
+    def project_until(self, shows: Callable[[], bool], limit_s: float = 90) -> None:
         """Project until Prefect shows what is expected; the projector's own pace, no fixed waiting."""
         limit = time.monotonic() + limit_s
         while not shows():

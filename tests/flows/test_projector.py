@@ -30,7 +30,7 @@ def test_an_experiment_is_shown_from_launch_to_closure(stage: Stage) -> None:
     stage.project_until(lambda: stage.shown(code) == "Closed")
     stage.project_until(lambda: stage.shown(code, "CAEN") == "Closed")
     stage.project_until(lambda: stage.gates(code, "CAEN") == {"CAEN: Onboarding": "COMPLETED"})
-    assert stage.row(code)["projected_seq"] == stage.row(code)["seq"]
+    stage.project_until(lambda: stage.row(code)["projected_seq"] == stage.row(code)["seq"])
     assert stage.incidents(code) == []
 
 
