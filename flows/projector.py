@@ -322,14 +322,14 @@ class Projector:
     # ------------------------------------------------------------------ artifacts
 
     def _send_artifacts(self, case: Case) -> None:
-        """Board, summary, progress and link of the experiment's run, no more often than every few seconds."""
+        """Board, summary, progress and link of the experiment's run, no more often than every few seconds; at its end at once."""
         run, sent = case.tracks[""]
         kept: dict[str, list[str]] = dict(sent.get("artifacts", {})) if sent.get("artifacts_of") == run else {}
         drawn = artifacts(case.view, self._settings.locale, self._settings.public_url)
         stale = {kind: one for kind, one in drawn.items() if kept.get(kind, ["", ""])[1] != payloads.digest(one)}
         now = time.monotonic()
         wait = self._artifacts_sent.get(case.code, float("-inf")) + ARTIFACTS_EVERY_S
-        if stale and now < wait:
+        if stale and now < wait and not case.view.state.has_ended:
             self._artifacts_due[case.code] = wait
             return
         self._artifacts_due.pop(case.code, None)
