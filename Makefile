@@ -27,6 +27,9 @@ bench: $(READY)
 	$(BIN)/python -m bench gates --clients 8
 	$(BIN)/python -m bench flat
 
+soak: $(READY)
+	$(BIN)/pytest tests/journey/test_crash.py -m soak
+
 # The lock holds versions and hashes only: whoever installs chooses the index.
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv

@@ -76,7 +76,10 @@ def opened(settings: Settings) -> tuple[Database, Ledger]:
 
 
 def client(settings: Settings, name: str, launches: int) -> None:
-    """Launch so many experiments, and complete and sign until killed. What an earlier life asked and was not answered is asked again under the same id."""
+    """Launch so many experiments, and complete and sign until killed.
+
+    What an earlier life asked and was not answered is asked again under the same id.
+    """
     database, ledger = opened(settings)
     record = Record(settings.data / f"{name}.commands")
     asked, answered = record.asked(), record.answered()
@@ -168,4 +171,3 @@ def worker(settings: Settings, name: str) -> None:
     move_into(House(settings, database, ledger))
     Worker(settings.prefect_api_url).start()
     threading.Event().wait()
-
