@@ -11,6 +11,7 @@ import typer
 
 from bench import flat as flat_bench
 from bench import gates as gates_bench
+from bench import waiting as waiting_bench
 
 app = typer.Typer(help="Measure insitu on this machine.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
@@ -40,6 +41,12 @@ def gates(
 def flat(as_json: AsJson = False) -> None:
     """Cost of a completion after 10, 1,000 and 10,000 earlier ones, and with 10, 100 and 1,000 sites."""
     _show(flat_bench.run(), as_json)
+
+
+@app.command()
+def waiting(as_json: AsJson = False) -> None:
+    """Memory with 50 and with 5,000 waiting experiments, and the time to come back after kill -9."""
+    _show(waiting_bench.run(), as_json)
 
 
 def _show(result: dict[str, Any], as_json: bool) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import resource
+import sqlite3
 import statistics
 import time
 import uuid
+from contextlib import closing
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -37,15 +39,17 @@ def run(experiments: int, gates: int, clients: int, url: str) -> dict[str, Any]:
     database.dispose()
     context = mp.get_context("spawn")
     results: Queue[dict[str, Any]] = context.Queue()
-    start = context.Barrier(clients + 1)
+    warm, start = context.Barrier(clients + 1), context.Barrier(clients + 1)
     workers = [
-        context.Process(target=_client, args=(url, warm_up[number], codes[number::clients], gates, start, results))
+        context.Process(target=_client, args=(url, warm_up[number], codes[number::clients], gates, warm, start, results))
         for number in range(clients)
     ]
     for worker in workers:
         worker.start()
+    warm.wait()
+    before = size(database)
     start.wait()
-    before, began = size(database), time.perf_counter()
+    began = time.perf_counter()
     parts = [results.get() for _ in workers]
     elapsed = time.perf_counter() - began
     for worker in workers:
@@ -53,10 +57,11 @@ def run(experiments: int, gates: int, clients: int, url: str) -> dict[str, Any]:
     return _summary(parts, elapsed, size(database) - before, experiments * gates)
 
 
-def _client(url: str, warm_up: str, codes: list[str], gates: int, start: Barrier, results: Queue[dict[str, Any]]) -> None:
+def _client(url: str, warm_up: str, codes: list[str], gates: int, warm: Barrier, start: Barrier, results: Queue[dict[str, Any]]) -> None:
     ledger = Ledger(Database(url), SystemClock())
     for gate in range(gates):
         _pass_gate(ledger, warm_up, gate, gates)
+    warm.wait()
     start.wait()
     used, latencies = _cpu(), []
     for gate in range(gates):
@@ -96,10 +101,9 @@ def _summary(parts: list[dict[str, Any]], elapsed: float, grown: int, gates: int
 
 def size(database: Database) -> int:
     """The bytes the database takes on disk, its log folded in."""
-    with database.read() as connection:
-        if not database.is_sqlite:
+    if not database.file:
+        with database.read() as connection:
             return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
-        connection.commit()
-        connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        return int(pages) * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+    with closing(sqlite3.connect(database.file, timeout=30)) as driver:
+        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return int(driver.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0])

@@ -16,9 +16,10 @@ from uuid import UUID, uuid4
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
-from prefect.context import SettingsContext, get_settings_context
+from prefect.context import SettingsContext, SyncClientContext, get_settings_context
 from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound, Pause
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -30,6 +31,7 @@ from flows.deployments import POOL, POOL_TYPE
 LIMIT = 4  # runs at once: actions render and compute, and share the process
 POLL_S = 0.25
 HEARTBEAT_S = 5
+MAX_RETRIES = 8  # of a request to Prefect: about 25 s
 STUCK_AFTER = timedelta(seconds=20)  # longer than a worker needs between taking a run and starting it
 
 log = logging.getLogger("insitu.worker")
@@ -51,6 +53,10 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         self._in_flight: set[UUID] = set()
         self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="track")
         self._flows: dict[UUID, Flow[..., Any]] = {}
+
+    async def setup(self) -> None:
+        await super().setup()
+        self.client._client.event_hooks["response"].append(_ask_again_soon_async)
 
     # ------------------------------------------------------------------ taking runs
 
@@ -174,11 +180,27 @@ def _march(flow: Flow[..., Any], flow_run: FlowRun, settings: SettingsContext) -
     # Heartbeats and the suspension observer each hold a segment back by up to a second when it ends, and segments are short.
     quick = {"flows.heartbeat_frequency": None}
     unobserved = flow_run.model_copy(update={"deployment_id": None})  # the engine reads the run again and finds its deployment
-    with SettingsContext(profile=settings.profile, settings=settings.settings), temporary_settings(quick):
+    with SettingsContext(profile=settings.profile, settings=settings.settings), temporary_settings(quick), SyncClientContext() as context:
+        context.client._client.event_hooks["response"].append(_ask_again_soon)
         try:
             run_flow(flow, flow_run=unobserved, return_type="state")
         except (Pause, Abort):
             return
+
+
+def _ask_again_soon(response: httpx.Response) -> None:
+    """Let Prefect's client repeat a request after 0.1, 0.2, 0.4, … s when the server's database was locked; it would wait 2, 4, 8, … s.
+
+    A server on SQLite answers so under almost no load: one wake-up in eight took 2 to 6 s for it.
+    """
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        tries = response.request.extensions.setdefault("insitu.tries", [])
+        tries.append(response.status_code)
+        response.headers.setdefault("Retry-After", str(0.05 * 2 ** len(tries)))
+
+
+async def _ask_again_soon_async(response: httpx.Response) -> None:
+    _ask_again_soon(response)
 
 
 class Worker:
@@ -224,7 +246,7 @@ async def run_worker(
     poke = asyncio.Event()
     if begun:
         begun(poke)
-    with temporary_settings({"api.url": api_url, "worker.prefetch_seconds": 0}):
+    with temporary_settings({"api.url": api_url, "worker.prefetch_seconds": 0, "client.max_retries": MAX_RETRIES}):
         while not should_stop():
             try:
                 # A name of its own for each life: a run labelled with another name, offline, was left by a worker that died.

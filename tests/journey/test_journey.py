@@ -176,7 +176,7 @@ def resume_too_early(journey: Journey) -> None:
     journey.shows("Awaiting Protocol review")
     assert journey.incidents() == ["prefect:resumed:"]
     assert journey.status("protocol_review") == "open"
-    journey.gets_mail(MANAGER, "")
+    journey.gets_mail(MANAGER, "Examinez un incident")
 
 
 def mail_server_down(journey: Journey) -> None:
@@ -209,7 +209,7 @@ def prefect_down(journey: Journey) -> None:
     for site in SITES[:2]:
         journey.answer("site_agreement", site)
     journey.ledger.stop(EXPERIMENT, MANAGER, "No staff left", site="STDENIS")
-    journey.gets_mail("k.hoarau", "")
+    journey.gets_mail("k.hoarau", "N'allez pas plus loin sur ce site")
     assert journey.status("onboarding", "CAEN") == "working"
     journey.server.start()
     journey.shows("Stopped", "STDENIS")
@@ -256,7 +256,7 @@ def closed(journey: Journey) -> None:
     until(lambda: journey.bars() == {f"{step}::1": "COMPLETED" for step in own}, SOON_S, "the experiment's timeline")
     until(lambda: journey.bars("STDENIS") == {"site_agreement:STDENIS:1": "CANCELLED"}, SOON_S, "the stopped site's timeline")
 
-    journey.gets_mail("j.smith", "Read the")  # the sponsor reads English, all others French
+    journey.gets_mail("j.smith", "Take note that the experiment has come to its end")  # the sponsor reads English, all others French
     journey.gets_mail("a.martin", "Complétez « Convention »")
     journey.gets_mail("e.lambert", "Signez « Mise en place du site »")
     assert not any(subject.startswith(("Signez", "Complétez")) for subject in journey.mail("y.payet"))
