@@ -88,10 +88,14 @@ class Database:
                 json_deserializer=orjson.loads,
             )
         engine = create_engine(
-            self.url, connect_args={"timeout": LOCK_TIMEOUT_S, "check_same_thread": False}, pool_size=10, max_overflow=20
+            self.url,
+            connect_args={"timeout": LOCK_TIMEOUT_S, "check_same_thread": False},
+            pool_size=10,
+            max_overflow=20,
+            json_serializer=_compact_json,
+            json_deserializer=orjson.loads,
         )
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
         return engine
 
     def _make_folder(self, folder: Path) -> None:
@@ -107,17 +111,16 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", "sites:migrations")
-        with self._explained(), self.engine.connect().execution_options(write=True) as connection, connection.begin():
+        with self.write() as connection:
             queue_up(connection)
             config.attributes["connection"] = connection
-            if not self.is_sqlite:  # SQLite's writers wait for each other as they are
-                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('insitu.migrate'))"))
             command.upgrade(config, "head")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection to read with; what it sees is one moment's state."""
-        with self._explained(), self._reader.connect() as connection:
+        with self._explained(), self._reader.connect() as connection, connection.begin():
+            self._begin(connection, "BEGIN")
             yield connection
 
     @cached_property
@@ -132,10 +135,15 @@ class Database:
         On SQLite it holds the write lock from the start, so what it read cannot change before it writes.
         Raises DatabaseUnavailable when the disk is full, the file read-only or locked, or the server away: nothing is written then.
         """
-        with self._explained(), self._queue, self.engine.connect() as connection:
-            connection = connection.execution_options(write=True)
-            with connection.begin():
-                yield connection
+        with self._explained(), self._queue, self.engine.connect() as connection, connection.begin():
+            self._begin(connection, "BEGIN IMMEDIATE")
+            yield connection
+
+    def _begin(self, connection: Connection, how: str) -> None:
+        # Said here and not by an engine event: a single such event makes every statement look for listeners.
+        if self.is_sqlite:
+            driver: Any = connection.connection.driver_connection
+            driver.execute(how)
 
     @cached_property
     def _queue(self) -> AbstractContextManager[None]:
@@ -202,15 +210,10 @@ def _compact_json(value: Any) -> str:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver's own transaction handling starts them late and as readers; `_begin_sqlite` starts them as asked.
+    # The driver's own transaction handling starts them late and as readers; `Database._begin` starts them as asked.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={LOCK_TIMEOUT_S * 1000}", "cache_size=-16000"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    driver: Any = connection.connection.driver_connection
-    driver.execute("BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN")
 
 
 def _explanation(database: Database, error: Exception) -> str:
