@@ -92,8 +92,6 @@ def _begin_private(file: Path) -> None:
 
 def _write_archive(database: Database, archive: zipfile.ZipFile, clock: Clock) -> dict[str, Any]:
     with database.read() as connection:
-        if not database.is_sqlite:  # SQLite's readers see one moment as they are
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
         manifest = {
             "insitu_backup": FORMAT,
             "revision": _revision(connection),
