@@ -89,7 +89,7 @@ def _rss(live: Callable[..., None], *arguments: Any) -> float:
     rss = psutil.Process(process.pid).memory_info().rss
     process.kill()
     process.join()
-    return round(rss / 2**20, 1)
+    return round(float(rss) / 2**20, 1)
 
 
 def _client(begun: Event, url: str, code: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import httpx
@@ -136,16 +137,19 @@ class Prefect:
     def task_runs(self, runs: Sequence[str], task_key: str) -> dict[str, set[tuple[str, str, str]]]:
         """By run: the (dynamic key, state type, state name) of its task runs with this task key."""
         found: dict[str, set[tuple[str, str, str]]] = {run: set() for run in runs}
-        offset = 0
-        while True:
-            wanted = {"flow_runs": {"id": {"any_": list(runs)}}, "limit": PAGE, "offset": offset, "sort": "ID_DESC"}
-            rows = self.request("POST", "task_runs/filter", wanted)
-            for row in rows:
+        for start in range(0, len(runs), PAGE):
+            for row in self._task_run_rows(runs[start : start + PAGE]):
                 if row["task_key"] == task_key:
                     found[row["flow_run_id"]].add((row["dynamic_key"], row["state_type"], row["state_name"]))
+        return found
+
+    def _task_run_rows(self, runs: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        for offset in count(0, PAGE):
+            wanted = {"flow_runs": {"id": {"any_": list(runs)}}, "limit": PAGE, "offset": offset, "sort": "ID_DESC"}
+            rows = self.request("POST", "task_runs/filter", wanted)
+            yield from rows
             if len(rows) < PAGE:
-                return found
-            offset += PAGE
+                return
 
     def save_artifact(self, known: str, wanted: Mapping[str, Any]) -> str:
         """Update the artifact `known`, or create it when it is "" or gone; returns its id."""

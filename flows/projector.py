@@ -138,6 +138,8 @@ class Projector:
             log.warning("Prefect has forgotten its runs; everything is drawn again")
             self._deployments.register()
             differ = self._all_codes()
+        if everything:  # what an earlier process sent just before it and the server died may have been forgotten
+            self._unverified |= {run: code for code, run, _ in live}
         differ |= self._codes_with_lost_gates()
         for start in range(0, len(listed := sorted(differ)), BATCH):
             with self._database.read() as connection:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import select, update
 from stage import LAUNCH, PROTOCOL, Stage
 
 from flows.client import PrefectRefused
+from flows.projector import Projector
 from sites.clock import SetClock
+from sites.database import table
+from sites.tables import Track
 
 
 def test_an_experiment_is_shown_from_launch_to_closure(stage: Stage) -> None:
@@ -146,3 +150,19 @@ def test_under_a_clock_that_is_set_gates_are_drawn_at_the_moments_they_were_show
     [gate] = [row for row in stage.task_runs(code) if row["task_key"] == "insitu.gate"]
     start, end = datetime.fromisoformat(gate["start_time"]), datetime.fromisoformat(gate["end_time"])
     assert before < start < end < datetime.now(UTC)
+
+
+def test_a_gate_that_was_sent_and_lost_when_projector_and_server_crashed_is_sent_again(stage: Stage) -> None:
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+    stage.project_until(lambda: stage.gates(code) == {"Ethics opinion (CPP)": "RUNNING"})
+    stage.ledger.complete(f"{code}:ethics::1", {"favourable": True}, "alice")
+    with stage.database.write() as connection:  # what the dead projector remembers to have sent
+        at = (table(Track).c.experiment_id == stage.row(code)["id"], table(Track).c.site == "")
+        sent = dict(connection.execute(select(table(Track).c.picture).where(*at)).scalar_one())
+        sent["gates"] = {key: ["COMPLETED", "Passed", start] for key, (_, _, start) in sent["gates"].items()}
+        connection.execute(update(table(Track)).where(*at).values(picture=sent))
+
+    stage.projector = Projector(stage.database, stage.ledger, stage.settings, on_wake=stage.worker.poke)
+    stage.projector.reconcile(everything=True)
+    stage.project_until(lambda: stage.gates(code) == {"Ethics opinion (CPP)": "COMPLETED"})
