@@ -257,8 +257,8 @@ def closed(journey: Journey) -> None:
     until(lambda: journey.bars("STDENIS") == {"site_agreement:STDENIS:1": "CANCELLED"}, SOON_S, "the stopped site's timeline")
 
     journey.gets_mail("j.smith", "Take note that the experiment has come to its end")  # the sponsor reads English, all others French
+    journey.gets_mail("e.lambert", "Prenez connaissance de la fin de l'expérimentation")
     journey.gets_mail("a.martin", "Complétez « Convention »")
-    journey.gets_mail("e.lambert", "Signez « Mise en place du site »")
     assert not any(subject.startswith(("Signez", "Complétez")) for subject in journey.mail("y.payet"))
     assert journey.status("cnil_authorisation") == "skipped"
     assert verify(journey.database)["ok"]
