@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ def run() -> dict[str, Any]:
     """Median wall and processor milliseconds of a completion: by history in one experiment, by sites, and at the join of all sites."""
     with TemporaryDirectory(prefix="insitu-bench-") as folder:
         history = _by_history(Path(folder))
-        sites = {count: _by_sites(Path(folder), count) for count in SITE_COUNTS}
+        sites = _by_sites(Path(folder))
     return {
         "history": history,
         "sites": sites,
@@ -39,27 +39,40 @@ def _ratio(large: dict[str, float], small: dict[str, float]) -> float:
 
 
 def _by_history(folder: Path) -> dict[int, dict[str, float]]:
-    """One experiment of 100 sites × 105 gates: the cost of the 200 completions from the 10th, the 1,000th and the 10,000th on."""
+    """Three experiments of 100 sites × 105 gates with 10, 1,000 and 10,000 completions behind them: what the next 200 cost each."""
     ledger = _ledger(folder / "history.db", scene.joined(105), 100)
-    code = ledger.launch("joined-105", scene.codes(100), {}, scene.MANAGER)["code"]
-    completions = _completions(ledger, code, scene.codes(100), range(105))
-    found, done = {}, 0
+    running = {}
     for mark in HISTORY_MARKS:
-        _spend(islice(completions, mark - done))
-        found[mark] = _median(islice(completions, WINDOW))
-        done = mark + WINDOW
-    return found
+        code = ledger.launch("joined-105", scene.codes(100), {}, scene.MANAGER)["code"]
+        running[mark] = _completions(ledger, code, scene.codes(100), range(105))
+        _spend(islice(running[mark], mark))
+    return _medians_in_turn(running)
 
 
-def _by_sites(folder: Path, count: int) -> dict[str, dict[str, float]]:
-    """Four gates at each of `count` sites: the cost of the second gate, and of the last, which the join counts."""
-    ledger = _ledger(folder / f"sites-{count}.db", scene.joined(4), count)
-    experiments = [ledger.launch("joined-4", scene.codes(count), {}, scene.MANAGER)["code"] for _ in range(max(1, WINDOW // count))]
+def _by_sites(folder: Path) -> dict[int, dict[str, dict[str, float]]]:
+    """Experiments of four gates at 10, 100 and 1,000 sites: what the second gate costs, and the last, which the join counts."""
+    ledgers = {count: _ledger(folder / f"sites-{count}.db", scene.joined(4), count) for count in SITE_COUNTS}
+    codes = {count: _launch(ledger, count) for count, ledger in ledgers.items()}
     measured = {}
     for gate, name in enumerate(("first", "middle", "third", "last")):
-        costs = (cost for code in experiments for cost in _completions(ledger, code, scene.codes(count)[:WINDOW], range(gate, gate + 1)))
-        measured[name] = _median(costs)
-    return {name: measured[name] for name in ("middle", "last")}
+        running = {count: _gate_everywhere(ledgers[count], codes[count], count, gate) for count in SITE_COUNTS}
+        measured[name] = _medians_in_turn(running)
+    return {count: {name: measured[name][count] for name in ("middle", "last")} for count in SITE_COUNTS}
+
+
+def _launch(ledger: Ledger, count: int) -> list[str]:
+    """As many experiments as give 200 completions a gate."""
+    return [ledger.launch("joined-4", scene.codes(count), {}, scene.MANAGER)["code"] for _ in range(max(1, WINDOW // count))]
+
+
+def _gate_everywhere(ledger: Ledger, codes: list[str], count: int, gate: int) -> Iterator[tuple[float, float]]:
+    return (cost for code in codes for cost in _completions(ledger, code, scene.codes(count)[:WINDOW], range(gate, gate + 1)))
+
+
+def _medians_in_turn(running: dict[int, Iterator[tuple[float, float]]]) -> dict[int, dict[str, float]]:
+    """200 completions of each, one of each in turn: a machine that grows slower meanwhile slows them all alike."""
+    turns = list(islice(zip(*running.values(), strict=False), WINDOW))
+    return {name: _median(column) for name, column in zip(running, zip(*turns, strict=True), strict=True)}
 
 
 def _ledger(file: Path, protocol: str, sites: int) -> Ledger:
@@ -80,8 +93,8 @@ def _spend(costs: Iterator[tuple[float, float]]) -> None:
         pass
 
 
-def _median(costs: Iterator[tuple[float, float]]) -> dict[str, float]:
-    pairs = list(costs)
+def _median(pairs: Iterable[tuple[float, float]]) -> dict[str, float]:
+    pairs = list(pairs)
     return {
         "wall_ms": round(statistics.median(wall for wall, _ in pairs) * 1000, 2),
         "cpu_ms": round(statistics.median(cpu for _, cpu in pairs) * 1000, 2),

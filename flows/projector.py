@@ -6,12 +6,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, insert, or_, select, tuple_, update
 
 from flows import payloads
 from flows.client import Prefect, PrefectUnavailable, Run
@@ -26,6 +26,7 @@ from sites.settings import Settings
 from sites.tables import Command, Experiment, Incident, Track
 
 BATCH = 50  # experiments a pass
+PAGE = 200  # tracks read at once
 POLL_S = 0.15
 WATCH_S = 0.3  # between two looks at a run that a worker has
 RECONCILE_EVERY_S = 15
@@ -130,48 +131,59 @@ class Projector:
         if everything:
             self._deployments.register()
             self._recall_troubles()
-        with self._database.read() as connection:
-            live = self._live_tracks(connection)
-        runs = self._prefect.runs([run for _, run, _ in live])
-        differ = {code for code, run, sent in live if everything or self._differs(runs.get(run), sent)}
-        if any(run not in runs for _, run, _ in live) and self._is_another_server(live):
+        differ: set[str] = set()
+        forgotten, deployments = False, set[str]()
+        for live in self._live_tracks():
+            runs = self._prefect.runs([run for _, run, _ in live])
+            differ |= {code for code, run, sent in live if everything or self._differs(runs.get(run), sent)}
+            forgotten = forgotten or any(run not in runs for _, run, _ in live)
+            deployments |= {sent.get("deployment", "") for _, _, sent in live}
+            if everything:  # what an earlier process sent just before it and the server died may have been forgotten
+                self._unverified |= {run: code for code, run, _ in live}
+        # Another server than the one the runs were made in does not know their deployments either.
+        if forgotten and not any(map(self._deployments.exists, deployments)):
             log.warning("Prefect has forgotten its runs; everything is drawn again")
             self._deployments.register()
             differ = self._all_codes()
-        if everything:  # what an earlier process sent just before it and the server died may have been forgotten
-            self._unverified |= {run: code for code, run, _ in live}
         differ |= self._codes_with_lost_gates()
         for start in range(0, len(listed := sorted(differ)), BATCH):
             with self._database.read() as connection:
                 self._project(self._cases(connection, _EXPERIMENT.c.code.in_(listed[start : start + BATCH])))
         return len(differ)
 
-    def _live_tracks(self, connection: Connection) -> list[tuple[str, str, Sent]]:
+    def _live_tracks(self) -> Iterator[list[tuple[str, str, Sent]]]:
+        """The tracks of experiments that have not ended, a page at a time: memory stays flat however many wait."""
         joined = _TRACK.join(_EXPERIMENT, _EXPERIMENT.c.id == _TRACK.c.experiment_id)
-        wanted = select(_EXPERIMENT.c.code, _TRACK.c.flow_run_id, _TRACK.c.picture).select_from(joined)
-        rows = connection.execute(wanted.where(_EXPERIMENT.c.state.in_(("running", "on_hold"))))
-        return [(row.code, row.flow_run_id, row.picture) for row in rows]
+        wanted = select(_EXPERIMENT.c.code, _TRACK.c.experiment_id, _TRACK.c.site, _TRACK.c.flow_run_id, _TRACK.c.picture).select_from(
+            joined
+        )
+        wanted = wanted.where(_EXPERIMENT.c.state.in_(("running", "on_hold"))).order_by(_TRACK.c.experiment_id, _TRACK.c.site).limit(PAGE)
+        last: tuple[int, str] = (0, "")
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(wanted.where(tuple_(_TRACK.c.experiment_id, _TRACK.c.site) > last)).all()
+            if not rows:
+                return
+            yield [(row.code, row.flow_run_id, row.picture) for row in rows]
+            last = (rows[-1].experiment_id, rows[-1].site)
 
     def _differs(self, run: Run | None, sent: Sent) -> bool:
         return run is None or run.is_executing or [run.type, run.state] != sent.get("state", [])[:2]
 
-    def _is_another_server(self, live: Iterable[tuple[str, str, Sent]]) -> bool:
-        """Whether Prefect's database is another than the one the runs were made in: their deployments are unknown to it."""
-        return not any(self._deployments.exists(deployment) for deployment in {sent.get("deployment", "") for _, _, sent in live})
-
     def _codes_with_lost_gates(self) -> set[str]:
         """Experiments whose gates, sent since the last look, Prefect does not have: it forgets events when it crashes."""
         unverified, self._unverified = self._unverified, {}
-        if not unverified:
-            return set()
-        there = self._prefect.task_runs(list(unverified), payloads.GATE_KEY)
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(_TRACK.c.flow_run_id, _TRACK.c.picture).where(_TRACK.c.flow_run_id.in_(list(unverified)))
-            ).all()
-        sent = {row.flow_run_id: {(key, *gate[:2]) for key, gate in row.picture.get("gates", {}).items()} for row in rows}
-        self._resend = {run for run, gates in sent.items() if gates - there[run]}
+        self._resend = set()
+        for start in range(0, len(runs := list(unverified)), PAGE):
+            self._resend |= self._with_lost_gates(runs[start : start + PAGE])
         return {unverified[run] for run in self._resend}
+
+    def _with_lost_gates(self, runs: list[str]) -> set[str]:
+        there = self._prefect.task_runs(runs, payloads.GATE_KEY)
+        with self._database.read() as connection:
+            rows = connection.execute(select(_TRACK.c.flow_run_id, _TRACK.c.picture).where(_TRACK.c.flow_run_id.in_(runs))).all()
+        sent = {row.flow_run_id: {(key, *gate[:2]) for key, gate in row.picture.get("gates", {}).items()} for row in rows}
+        return {run for run, gates in sent.items() if gates - there[run]}
 
     def _all_codes(self) -> set[str]:
         with self._database.read() as connection:
