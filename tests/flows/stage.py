@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from flows.client import Prefect, Run
+from flows.client import Prefect, PrefectUnavailable, Run
 from flows.house import House, move_into
 from flows.projector import Projector
 from flows.worker import Worker
@@ -153,12 +153,23 @@ class Stage:
             return list(connection.execute(select(table(Incident).c.key).where(*of_it)).scalars())
 
     def project_until(self, shows: Callable[[], bool], limit_s: float = 90) -> None:
-        """Project until Prefect shows what is expected; the projector's own pace, no fixed waiting."""
+        """Project until Prefect shows what is expected; the projector's own pace, no fixed waiting.
+
+        A server too busy to answer is waited out, as the projector's own loop does.
+        """
         limit = time.monotonic() + limit_s
-        while not shows():
+        while not self._shows(shows):
             assert time.monotonic() < limit, "Prefect did not come to show what the ledger says"
-            self.projector.run_once()
             threading.Event().wait(0.03)
+
+    def _shows(self, shows: Callable[[], bool]) -> bool:
+        try:
+            if shows():
+                return True
+            self.projector.run_once()
+        except PrefectUnavailable:
+            return False
+        return False
 
     def experiments(self) -> list[str]:
         with self.database.read() as connection:
