@@ -37,12 +37,6 @@ class PlannedStep:
         return frozenset(_steps_named(self.gate_conditions)) - {self.step.id}
 
     @cached_property
-    def needs_every_site(self) -> bool:
-        """Whether its conditions read the list over sites."""
-        conditions = (*self.gate_conditions, *([self.when] if self.when else []))
-        return any("sites_of" in condition.names for condition in conditions)
-
-    @cached_property
     def counts_sites(self) -> bool:
         """Whether its gate reads how many sites take part."""
         return any("sites" in condition.names for condition in self.gate_conditions)

@@ -19,7 +19,6 @@ from protocols.model import FormField, Phase, Protocol, in_locale
 from protocols.needs import needs
 from protocols.plan import Plan
 from protocols.state import ExperimentState, SiteState, SliceTooSmall, State, StepKey, StepState, StepStatus
-from sites import policy
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.journal import facts_of
@@ -368,45 +367,6 @@ def protocol_of(database: Database, code: str) -> Protocol:
     """The protocol an experiment is pinned to."""
     with database.read() as connection:
         return plan_of(connection, find(connection, code)["protocol"]).protocol
-
-
-def answers_of(database: Database, code: str) -> list[dict[str, Any]]:
-    """Every step's latest answers: `{step, site, site_name, site_state, round, status, answers, completed_at}`, in protocol order."""
-    with database.read() as connection:
-        loaded = load(connection, find(connection, code))
-    state = loaded.state
-    return [
-        {
-            "step": key.step,
-            "site": key.site,
-            "site_name": state.sites[key.site].name if key.site else "",
-            "site_state": state.sites[key.site].state.value if key.site else "",
-            "round": step.round,
-            "status": step.status.value,
-            "answers": dict(step.answers or {}),
-            "completed_at": iso(step.completed_at),
-        }
-        for key in _keys(loaded.plan, state)
-        for step in [state.step(key)]
-    ]
-
-
-def recipients(database: Database, notice: Mapping[str, Any], now: datetime) -> list[dict[str, Any]]:
-    """The people a notice is owed to at this moment, each once; a site role counts at the notice's site, else at every active one."""
-    with database.read() as connection:
-        loaded = load(
-            connection, dict(connection.execute(select(_EXPERIMENT).where(_EXPERIMENT.c.id == notice["experiment_id"])).mappings().one())
-        )
-        sites = [notice["site"]] if notice["site"] else loaded.state.active_sites()
-        place = loaded.state.sites[notice["site"]].place if notice["site"] else loaded.state.place
-        on = clocks.local_date(now, place)
-        wide = [role for role in notice["roles"] if not loaded.plan.is_site_role(role)]
-        local = [role for role in notice["roles"] if loaded.plan.is_site_role(role)]
-        found = policy.holders(connection, wide, sites=[], experiment=loaded.code, on=on)
-        found += policy.holders(connection, local, sites=sites, experiment=loaded.code, on=on)
-        named: Any = connection.execute(select(_PERSON).where(_PERSON.c.id.in_(notice["persons"]))).mappings() if notice["persons"] else []
-        found += [dict(row) for row in named]
-    return list({person["id"]: person for person in found}.values())
 
 
 def _day(moment: datetime | None, place: Place) -> str | None:
