@@ -130,7 +130,7 @@ TAMPERED: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("delivery.jsonl", lambda rows: rows + b'{"id": 1}\n', "table 'delivery'"),
     ("manifest.json", lambda _: b"{}", "no manifest"),
     ("manifest.json", lambda manifest: manifest.replace(b'"insitu_backup": 1', b'"insitu_backup": 2'), "later release"),
-    ("manifest.json", lambda manifest: manifest.replace(b'"revision": "0001"', b'"revision": "0999"'), "revision 0999"),
+    ("manifest.json", lambda manifest: manifest.replace(b'"revision": "0002"', b'"revision": "0999"'), "revision 0999"),
 ]
 
 

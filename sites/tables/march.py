@@ -1,35 +1,16 @@
-"""The tables. Times are aware UTC; an empty text means "none" in a key (a step of the experiment has site "")."""
+"""The tables of protocols, places, people and the march of experiments."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKeyConstraint, Index, LargeBinary, TypeDecorator, UniqueConstraint, text
+from sqlalchemy import ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Column, Field, SQLModel
 
+from sites.tables.kinds import document, instant
 
-class Instant(TypeDecorator[datetime]):
-    """Aware UTC in and out, on databases that keep time zones and on SQLite, which does not."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone; the ledger keeps aware UTC times")
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
-
-
-def instant(*, nullable: bool = False, index: bool = False) -> Column[Any]:
-    return Column(Instant(), nullable=nullable, index=index)
-
-
-def document(*, nullable: bool = False) -> Column[Any]:
-    return Column(JSON(none_as_null=True), nullable=nullable)
+_LIVE = "status IN ('open', 'working', 'incident')"
 
 
 class Release(SQLModel, table=True):
@@ -148,6 +129,7 @@ class Step(SQLModel, table=True):
             sqlite_where=text("awaits_role <> ''"),
             postgresql_where=text("awaits_role <> ''"),
         ),
+        Index("step_live", "since", sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
         {"sqlite_with_rowid": False},
     )
     experiment_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
