@@ -93,6 +93,14 @@ class NotAssigned(Refused):
     """The person does not hold the role this act asks for, at this site, today."""
 
 
+class InConflict(Refused):
+    """The person has declared a conflict of interest in the experiment."""
+
+
+class NotQualified(Refused):
+    """The role asks for a delegation or a training that is not in force for this person, at this site, that day."""
+
+
 class CommandReused(Refused):
     """A command id was used before for another command."""
 

@@ -1,0 +1,31 @@
+"""Who may see and do what: every door asks here.
+
+To *act* in a role a person holds it that day at that place (or deputises someone who does), has declared no conflict of interest in the
+experiment and, where the protocol's role says so, has a signed delegation and a signed training on the protocol's version.
+To *see* they hold any role there: `Access` says how much. Nobody learns of what is not theirs that it exists.
+"""
+
+from protocols.needs import MANAGER
+from sites.policy.acting import Standing, holders, holds, in_force, require, require_manager, standing
+from sites.policy.seeing import INVESTIGATOR, SPONSOR, Access, Held, Reader, access, access_to, asked_roles, reader, seen_experiments
+
+__all__ = [
+    "INVESTIGATOR",
+    "MANAGER",
+    "SPONSOR",
+    "Access",
+    "Held",
+    "Reader",
+    "Standing",
+    "access",
+    "access_to",
+    "asked_roles",
+    "holders",
+    "holds",
+    "in_force",
+    "reader",
+    "require",
+    "require_manager",
+    "seen_experiments",
+    "standing",
+]
