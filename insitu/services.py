@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from sites.settings import Settings
 
 if TYPE_CHECKING:
     from flows.house import House
+    from insitu.entrance.doors import Doors
 
 PREFECT_PORT = 4200
 STOP_WITHIN_S = 15
@@ -53,11 +55,13 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
         chosen = _with_public_url(settings, door)
         with _prefect_environment(settings):
             chosen = stack.enter_context(_prefect(chosen, say))
+            from insitu.entrance.doors import Doors
+
             house = _move_in(stack, chosen, clock or SystemClock())
             _start_marching(stack, house)
             sending = partial(_dispatcher(house).run, poll_s=dispatch_every_s)
             stack.enter_context(thread("dispatcher", sending))
-            stack.enter_context(serving(house.database, door))
+            stack.enter_context(serving(Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door)), door))
             yield Running(chosen, house.database, house.ledger)
 
 
@@ -101,6 +105,11 @@ def address(door: socket.socket) -> str:
     host, port = door.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{shown}:{port}"
+
+
+def is_loopback(door: socket.socket) -> bool:
+    """Whether only this machine can reach the socket."""
+    return ip_address(door.getsockname()[0]).is_loopback
 
 
 # ------------------------------------------------------------------ Prefect and the march
@@ -216,10 +225,10 @@ def thread(name: str, run: Callable[[threading.Event], None], wake: Callable[[],
 
 
 @contextmanager
-def serving(database: Database, door: socket.socket) -> Iterator[None]:
-    """The API behind a listening socket, in a thread."""
-    server = _server(database)
-    running = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="api", daemon=True)
+def serving(doors: Doors, door: socket.socket) -> Iterator[None]:
+    """The pages and the API behind a listening socket, in a thread."""
+    server = _server(doors)
+    running = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="doors", daemon=True)
     running.start()
     try:
         yield
@@ -228,12 +237,12 @@ def serving(database: Database, door: socket.socket) -> Iterator[None]:
         running.join(STOP_WITHIN_S)
 
 
-def _server(database: Database) -> Any:
+def _server(doors: Doors) -> Any:
     import uvicorn
 
-    from insitu.api import create_app
+    from insitu.app import create_app
 
-    return uvicorn.Server(uvicorn.Config(create_app(database), log_level="warning", access_log=False, timeout_graceful_shutdown=5))
+    return uvicorn.Server(uvicorn.Config(create_app(doors), log_level="warning", access_log=False, timeout_graceful_shutdown=5))
 
 
 # ------------------------------------------------------------------ one part each

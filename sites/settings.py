@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,6 +19,7 @@ class Settings:
     prefect_ui_url: str = ""
     mail_url: str = ""
     locale: str = "fr"
+    key: str = field(default="", repr=False)
 
     @classmethod
     def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -34,4 +35,5 @@ class Settings:
             prefect_ui_url=given.get("INSITU_PREFECT_UI_URL") or api.removesuffix("/api"),
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
+            key=given.get("INSITU_KEY", ""),
         )

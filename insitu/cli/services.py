@@ -41,14 +41,15 @@ def _say(line: str) -> None:
 
 
 def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
-    """Serve the API only; in this release it answers /api/v1/health, the pages come with the next."""
+    """Serve the pages and the API only; `insitu dispatch` and `insitu worker` do the rest."""
     from insitu import services
+    from insitu.entrance.doors import Doors
 
     here = opened(data)
     with (
         services.until_told_to_stop() as stop,
         services.listening(host, port) as door,
-        services.serving(here.database, door),
+        services.serving(Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door)), door),
     ):
         _say(here.word("up_api", url=services.address(door)))
         stop.wait()

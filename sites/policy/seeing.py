@@ -72,6 +72,11 @@ class Reader:
         """Whether they are an investigator of this site, in any experiment."""
         return any(one.role == INVESTIGATOR and one.site in ("", site) for one in self._today())
 
+    @property
+    def is_some_investigator(self) -> bool:
+        """Whether they are an investigator of any site."""
+        return any(one.role == INVESTIGATOR for one in self._today())
+
     def in_force_at(self, place: Place) -> list[Held]:
         """What they hold on the date it is at that place."""
         day = clocks.local_date(self.now, place)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from keyboard import Terminal
+from town import settle
 
 from sites import registry
 from sites.clock import SystemClock
@@ -37,3 +38,9 @@ def english_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def terminal(settled: Path, tmp_path: Path) -> Terminal:
     shutil.copytree(settled, tmp_path / "home")
     return Terminal(tmp_path / "home")
+
+
+@pytest.fixture
+def registry_on_sqlite(sqlite_database: Database) -> None:
+    """`registry` of the tests' own, for the pages: three sites and the holders of roles."""
+    settle(sqlite_database)

@@ -1,0 +1,40 @@
+"""The application behind `insitu up` and `insitu serve`: pages and API on one ledger."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI, Response
+from fastapi.staticfiles import StaticFiles
+
+from insitu import api, web
+from insitu.entrance import refusals
+from insitu.entrance.doors import Doors
+from insitu.entrance.guard import Guard
+
+
+def create_app(doors: Doors) -> FastAPI:
+    """Pages at `/`, the API at `/api/v1` with its document at `/api/v1/openapi.json`; nothing in them comes from another host."""
+    app = FastAPI(
+        title="insitu",
+        version=version("insitu"),
+        openapi_url=None,  # ours: the API's alone, without the pages (insitu.api)
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.doors = doors
+    app.add_middleware(Guard)
+    refusals.add_to(app)
+    for router in (*api.ROUTERS, *web.ROUTERS):
+        app.include_router(router)
+    app.mount("/static", Kept(packages=[("insitu.web", "static")]), name="static")
+    return app
+
+
+class Kept(StaticFiles):
+    """Static files, whose addresses carry a mark of their content and may be kept for a year."""
+
+    async def get_response(self, path: str, scope: dict[str, object]) -> Response:  # type: ignore[override]
+        answer = await super().get_response(path, scope)
+        answer.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return answer

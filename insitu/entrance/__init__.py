@@ -1,0 +1,1 @@
+"""Who comes in, in which language, under which rules: what the pages and the API share."""

@@ -1,0 +1,149 @@
+"""What becomes of an error that a user can meet: a page that says what to do next, or a problem document (RFC 9457) for the API."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from insitu.entrance.doors import doors_of
+from insitu.entrance.guard import NotOurForm
+from insitu.entrance.language import N_
+from insitu.entrance.page import go_to, language_of, page
+from insitu.entrance.visitor import SAFE, NotSignedIn, ReadOnlyToken, visitor_of
+from protocols.errors import (
+    DatabaseUnavailable,
+    InConflict,
+    InsituError,
+    InvalidAnswers,
+    InvalidImport,
+    InvalidInput,
+    InvalidProtocol,
+    NotAssigned,
+    NotQualified,
+    Refused,
+    UnknownThing,
+    details,
+)
+from sites.identity.access import AccessKind, note
+
+log = logging.getLogger("insitu.doors")
+
+# The first that fits: what is more special stands before what is less.
+STATUSES: tuple[tuple[type[InsituError], int, str], ...] = (
+    (NotSignedIn, 401, N_("Sign in first")),
+    (NotOurForm, 403, N_("This form is not from your present session")),
+    (ReadOnlyToken, 403, N_("This token may only read")),
+    (NotAssigned, 403, N_("This is not yours to do")),
+    (InConflict, 403, N_("A conflict of interest is declared")),
+    (NotQualified, 403, N_("A delegation or a training is missing")),
+    (UnknownThing, 404, N_("There is nothing here for you")),
+    (InvalidAnswers, 422, N_("Some answers cannot be accepted")),
+    (InvalidProtocol, 422, N_("The protocol cannot be accepted")),
+    (InvalidImport, 422, N_("The file cannot be accepted")),
+    (InvalidInput, 422, N_("What was given cannot be used")),
+    (Refused, 409, N_("This cannot be done now")),
+    (DatabaseUnavailable, 503, N_("The ledger does not answer")),
+    (InsituError, 500, N_("Something went wrong")),
+)
+
+
+def status_of(error: InsituError) -> int:
+    """The HTTP status of an error."""
+    return next(status for kind, status, _ in STATUSES if isinstance(error, kind))
+
+
+def title_of(error: InsituError) -> str:
+    """What happened, in three words: a sentence for the catalogues."""
+    return next(title for kind, _, title in STATUSES if isinstance(error, kind))
+
+
+def add_to(app: FastAPI) -> None:
+    """Let the application answer errors in insitu's words."""
+    app.add_exception_handler(InsituError, _refuse)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _refuse_by_status)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _refuse_shape)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _apologise)
+
+
+def is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")
+
+
+def problem(request: Request, status: int, kind: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
+    """A problem document, RFC 9457; `kind` names the error for programs."""
+    body = {"type": f"urn:insitu:problem:{kind}", "title": title, "status": status, "detail": detail, "errors": errors or []}
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def _refuse(request: Request, error: InsituError) -> Response:
+    status, tongue = status_of(error), language_of(request)
+    if isinstance(error, (NotOurForm, ReadOnlyToken)):
+        refused(request, type(error).__name__)
+    message = error.args[0] if error.args else str(error)
+    if is_api(request):
+        errors = [one | {"message": tongue.text(one["message"])} for one in details(error)]
+        return problem(request, status, type(error).__name__, tongue(title_of(error)), tongue.text(message), errors)
+    if isinstance(error, NotSignedIn) and request.method in SAFE:
+        return go_to(request, f"/sign-in?to={quote(_path(request), safe='')}")
+    return page(request, "refusal.html", status=status, title=tongue(title_of(error)), message=tongue.text(message), errors=details(error))
+
+
+def refused(request: Request, what: str, **data: Any) -> None:
+    """Journal a forged, expired or replayed link, token or form."""
+    doors, visitor = doors_of(request), visitor_of(request)
+    with doors.database.write() as connection:
+        by = visitor.person if visitor else ""
+        path = request.url.path[:100] if "token" not in request.path_params else request.url.path.split("/")[1]
+        note(connection, AccessKind.REQUEST_REFUSED, doors.clock.now(), by=by, address=address_of(request), what=what, path=path, **data)
+
+
+def address_of(request: Request) -> str:
+    """The network address of whoever asks, as the server knows it."""
+    return request.client.host if request.client else ""
+
+
+def _path(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _refuse_by_status(request: Request, error: HTTPException) -> Response:
+    tongue = language_of(request)
+    known = {404: N_("There is nothing here for you"), 405: N_("That cannot be done here"), 413: N_("That is too much at once")}
+    title = tongue(known.get(error.status_code, N_("The request cannot be used")))
+    if is_api(request):
+        answer: Response = problem(request, error.status_code, "Http", title, tongue.text(str(error.detail)))
+    else:
+        answer = page(request, "refusal.html", status=error.status_code, title=title, message="", errors=[])
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _refuse_shape(request: Request, error: RequestValidationError) -> Response:
+    tongue = language_of(request)
+    errors = [{"path": ".".join(str(part) for part in one["loc"][1:]), "message": str(one["msg"])} for one in error.errors()]
+    title = tongue(N_("What was given cannot be used"))
+    if is_api(request):
+        return problem(request, 422, "InvalidInput", title, "; ".join(f"{one['path']}: {one['message']}" for one in errors), errors)
+    return page(request, "refusal.html", status=422, title=title, message="", errors=errors)
+
+
+def _apologise(request: Request, error: Exception) -> Response:
+    if isinstance(error, (MultiPartException, UnicodeError)):
+        return _refuse_by_status(request, HTTPException(400, str(error)))
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    tongue = language_of(request)
+    title, detail = (
+        tongue(N_("Something went wrong")),
+        tongue(N_("It is noted in insitu's log. Nothing you sent was half done; try again.")),
+    )
+    if is_api(request):
+        return problem(request, 500, "Unexpected", title, detail)
+    return page(request, "refusal.html", status=500, title=title, message=detail, errors=[])

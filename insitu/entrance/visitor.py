@@ -1,0 +1,209 @@
+"""Who is asking, and the rules of the routes: each route depends on exactly one of them, which a test reads off the route table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from insitu.entrance.doors import Doors, doors_of
+from protocols.errors import NotAssigned, Refused, UnknownThing
+from protocols.phrase import Phrase
+from protocols.plan import Plan
+from sites import policy
+from sites.checkpoints import CheckpointId
+from sites.identity.sessions import SessionRow, read_session
+from sites.identity.tokens import read_token
+from sites.releases import plan_of
+from sites.snapshot import find
+
+COOKIE = "insitu"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+RULES: dict[Callable[..., Any], str] = {}
+
+
+class NotSignedIn(Refused):
+    """Nobody is signed in; a page then leads to the sign-in, the API answers 401."""
+
+
+class ReadOnlyToken(Refused):
+    """The token may read only."""
+
+
+def rule(function: Rule) -> Rule:
+    """Make a dependency one of the rules a route may be guarded by."""
+    RULES[function] = function.__name__
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Whoever is signed in. `session` is None with an API token; `proven_at` is when they last proved who they are."""
+
+    person: str
+    name: str
+    locale: str
+    session: str | None
+    proven_at: datetime | None
+    method: str
+    reader: policy.Reader
+    doors: Doors
+
+    @property
+    def administers(self) -> bool:
+        """Whether the section on sites, people and roles holds anything for them: managers, and investigators for their site's log."""
+        return self.reader.is_some_manager or self.reader.is_some_investigator
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An experiment that the visitor sees something of: its row, its plan, and how much they see."""
+
+    visitor: Visitor
+    row: Mapping[str, Any]
+    plan: Plan
+    access: policy.Access
+
+    @property
+    def code(self) -> str:
+        return str(self.row["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCheckpoint(Seen):
+    """A checkpoint of an experiment and site that the visitor sees."""
+
+    name: CheckpointId
+
+
+# ------------------------------------------------------------------ who is asking
+
+
+def session_of(request: Request) -> SessionRow | None:
+    """The browser's session, live or lapsed; None without one."""
+    if not hasattr(request.state, "session"):
+        cookie, doors = request.cookies.get(COOKIE, ""), doors_of(request)
+        request.state.session = read_session(doors.database, doors.clock, cookie) if cookie else None
+    found: SessionRow | None = request.state.session
+    return found
+
+
+def visitor_of(request: Request) -> Visitor | None:
+    """Whoever is signed in by session or, for the API, by token; None for nobody. Looked up once a request."""
+    if not hasattr(request.state, "visitor"):
+        request.state.visitor = _by_token(request) if _bearer(request) else _by_session(request)
+    found: Visitor | None = request.state.visitor
+    return found
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and request.url.path.startswith("/api/") else ""
+
+
+def _by_session(request: Request) -> Visitor | None:
+    session = session_of(request)
+    if session is None or not session.is_live:
+        return None
+    return _visitor(request, session.person, session.name, session.locale, session.id, session.proven_at, session.method)
+
+
+def _by_token(request: Request) -> Visitor | None:
+    doors = doors_of(request)
+    token = read_token(doors.database, doors.clock, _bearer(request))
+    if token is None:
+        return None
+    if token.scope != "write" and request.method not in SAFE:
+        raise ReadOnlyToken(Phrase("This token may only read. Create one with the scope “write” on your account page."))
+    return _visitor(request, token.person, token.name, token.locale, None, None, "token")
+
+
+def _visitor(
+    request: Request, person: str, name: str, locale: str, session: str | None, proven_at: datetime | None, method: str
+) -> Visitor:
+    doors = doors_of(request)
+    with doors.database.read() as connection:
+        reader = policy.reader(connection, person, doors.clock.now())
+    return Visitor(person, name, locale, session, proven_at, method, reader, doors)
+
+
+# ------------------------------------------------------------------ the rules
+
+
+@rule
+def anyone(request: Request) -> None:
+    """Open to everybody: what it shows belongs to nobody."""
+
+
+@rule
+def signed_in(request: Request) -> Visitor:
+    """Whoever is signed in; what they see is theirs alone. Raises NotSignedIn."""
+    visitor = visitor_of(request)
+    if visitor is None:
+        raise NotSignedIn(Phrase("Sign in first."))
+    return visitor
+
+
+@rule
+def some_manager(request: Request) -> Visitor:
+    """A project manager of anything. Raises NotSignedIn, NotAssigned."""
+    return _managing(signed_in(request), lambda reader: reader.is_some_manager)
+
+
+@rule
+def global_manager(request: Request) -> Visitor:
+    """A project manager of everything. Raises NotSignedIn, NotAssigned."""
+    return _managing(signed_in(request), lambda reader: reader.is_manager)
+
+
+def _managing(visitor: Visitor, manages: Callable[[policy.Reader], bool]) -> Visitor:
+    if not manages(visitor.reader):
+        raise NotAssigned(Phrase("This page is for project managers. Ask one of them for what you need."))
+    return visitor
+
+
+@rule
+def sees_experiment(request: Request, code: str) -> Seen:
+    """An experiment by its code. Raises NotSignedIn; UnknownThing for one that is not, or of which the visitor sees nothing."""
+    return _seen(signed_in(request), code)
+
+
+def _seen(visitor: Visitor, code: str) -> Seen:
+    with visitor.doors.database.read() as connection:
+        try:
+            row = find(connection, code)
+        except UnknownThing:
+            raise _unknown(code) from None
+        access = policy.access_to(connection, visitor.reader, row)
+        plan = plan_of(connection, row["protocol"])
+    if access is None:
+        raise _unknown(code)
+    return Seen(visitor, row, plan, access)
+
+
+def _unknown(code: str) -> UnknownThing:
+    return UnknownThing(Phrase("There is no {code} here that you may see.", code=code))
+
+
+@rule
+def sees_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint:
+    """A checkpoint by its name. Raises NotSignedIn; UnknownThing for one that is not, or at a site the visitor does not see."""
+    visitor = signed_in(request)
+    name = CheckpointId.parse(checkpoint)
+    seen = _seen(visitor, name.experiment)
+    if not seen.access.sees_site(name.site) or name.step not in seen.plan.steps:
+        raise _unknown(checkpoint)
+    return SeenCheckpoint(seen.visitor, seen.row, seen.plan, seen.access, name)
+
+
+Anyone = Annotated[None, Depends(anyone)]
+SignedIn = Annotated[Visitor, Depends(signed_in)]
+SomeManager = Annotated[Visitor, Depends(some_manager)]
+GlobalManager = Annotated[Visitor, Depends(global_manager)]
+SeesExperiment = Annotated[Seen, Depends(sees_experiment)]
+SeesCheckpoint = Annotated[SeenCheckpoint, Depends(sees_checkpoint)]

@@ -1,0 +1,46 @@
+"""What holds for every page: headers, language, errors that say what to do."""
+
+from __future__ import annotations
+
+import pytest
+from visit import Visit, doors_on
+
+from insitu.entrance.guard import HEADERS
+from sites.clock import SetClock
+from sites.database import Database
+from sites.identity.access import entries
+
+
+@pytest.fixture
+def visit(sqlite_database: Database, clock: SetClock, registry_on_sqlite: None) -> Visit:
+    return Visit(doors_on(sqlite_database, clock))
+
+
+def test_every_answer_carries_the_headers_that_keep_others_out(visit: Visit) -> None:
+    for path in ("/accessibility", "/nowhere", "/static/insitu.css", "/api/v1/health"):
+        answer = visit.get(path)
+        assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_a_page_that_is_not_there_says_so_in_the_browsers_language(sqlite_database: Database, clock: SetClock) -> None:
+    visit = Visit(doors_on(sqlite_database, clock), locale="fr")
+    answer = visit.get("/nowhere")
+    assert answer.status_code == 404
+    assert '<html lang="fr">' in answer.text
+    assert "Retour au début" in answer.text
+
+
+def test_a_signed_in_person_is_named_on_the_page(visit: Visit) -> None:
+    assert "methodologist" in visit.sign_in("methodologist").get("/accessibility").text
+
+
+def test_a_form_from_nowhere_is_refused_and_journaled(visit: Visit) -> None:
+    answer = visit.client.post("/language", data={"language": "fr"})
+    assert answer.status_code == 403
+    assert [one["kind"] for one in entries(visit.doors.database)] == ["RequestRefused"]
+
+
+def test_a_language_is_kept_by_the_browser_that_chose_it(visit: Visit) -> None:
+    answer = visit.post("/language", {"language": "fr", "to": "/accessibility"}, of="/accessibility")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/accessibility")
+    assert '<html lang="fr">' in visit.get("/accessibility").text
