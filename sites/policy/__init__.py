@@ -7,7 +7,19 @@ To *see* they hold any role there: `Access` says how much. Nobody learns of what
 
 from protocols.needs import MANAGER
 from sites.policy.acting import Standing, holders, holds, in_force, require, require_manager, standing
-from sites.policy.seeing import INVESTIGATOR, SPONSOR, Access, Held, Reader, access, access_to, asked_roles, reader, seen_experiments
+from sites.policy.seeing import (
+    INVESTIGATOR,
+    SPONSOR,
+    Access,
+    Held,
+    Reader,
+    access,
+    access_to,
+    asked_roles,
+    reader,
+    seen_experiments,
+    seen_rows,
+)
 
 __all__ = [
     "INVESTIGATOR",
@@ -27,5 +39,6 @@ __all__ = [
     "require",
     "require_manager",
     "seen_experiments",
+    "seen_rows",
     "standing",
 ]

@@ -199,11 +199,32 @@ def seen_experiments(connection: Connection, reader: Reader) -> ColumnElement[bo
     here = reader.in_force_at(Place())
     if reader.is_manager:
         return true()
-    plans = {found: plan_of(connection, found) for found in connection.execute(select(_EXPERIMENT.c.protocol).distinct()).scalars()}
+    plans = _plans_in_use(connection)
     ways: list[ColumnElement[bool]] = []
     ways += [_EXPERIMENT.c.code.in_([experiment for experiment, _ in reader.glass])] if reader.glass else []
     ways += [way for one in here if (way := _way_in(one, plans)) is not None]
     return or_(*ways) if ways else false()
+
+
+def seen_rows(connection: Connection, reader: Reader, site: ColumnElement[str]) -> ColumnElement[bool]:
+    """The WHERE, on experiments joined with things of theirs, that keeps those whose `site` ("" for the experiment's own) they see.
+
+    It narrows `seen_experiments` and does not replace it: give both.
+    """
+    if reader.is_manager:
+        return true()
+    plans, here = _plans_in_use(connection), reader.in_force_at(Place())
+    ways: list[ColumnElement[bool]] = [site == ""]
+    ways += [and_(*([site == one.site] if one.site else []), way) for one in here if (way := _way_in(one, plans)) is not None]
+    ways += [and_(*([site == at] if at else []), _EXPERIMENT.c.code == code) for code, at in reader.glass]
+    return or_(*ways)
+
+
+def _plans_in_use(connection: Connection) -> dict[str, Plan]:
+    return {found: plan_of(connection, found) for found in connection.execute(_PROTOCOLS_IN_USE).scalars()}
+
+
+_PROTOCOLS_IN_USE = select(_EXPERIMENT.c.protocol).distinct()
 
 
 def _way_in(one: Held, plans: Mapping[str, Plan]) -> ColumnElement[bool] | None:

@@ -11,6 +11,8 @@ from sqlmodel import Column, Field, SQLModel
 from sites.tables.kinds import document, instant
 
 _LIVE = "status IN ('open', 'working', 'incident')"
+# All that a list of experiments reads of a live step, so that it never opens the step's row with its answers.
+_SEEN_IN_LISTS = ("experiment_id", "site", "step", "since", "due_at", "status", "awaits", "awaits_role", "round")
 
 
 class Release(SQLModel, table=True):
@@ -129,7 +131,7 @@ class Step(SQLModel, table=True):
             sqlite_where=text("awaits_role <> ''"),
             postgresql_where=text("awaits_role <> ''"),
         ),
-        Index("step_live", "since", sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
+        Index("step_live", *_SEEN_IN_LISTS, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
         {"sqlite_with_rowid": False},
     )
     experiment_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})

@@ -293,7 +293,8 @@ def upgrade() -> None:
         batch_op.create_index("remark_about", ["experiment_id", "step", "site"], unique=False)
 
     with op.batch_alter_table("step", schema=None) as batch_op:
-        batch_op.create_index("step_live", ["since"], unique=False, sqlite_where=sa.text(_LIVE), postgresql_where=sa.text(_LIVE))
+        seen = ["experiment_id", "site", "step", "since", "due_at", "status", "awaits", "awaits_role", "round"]
+        batch_op.create_index("step_live", seen, unique=False, sqlite_where=sa.text(_LIVE), postgresql_where=sa.text(_LIVE))
 
 
 def downgrade() -> None:
