@@ -32,12 +32,24 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Put the next signature; `meaning` is the text as shown to the signer."""
+    """Put the next signature; `meaning` is the text as shown to the signer, `shown` the hash of the answers as shown, "" unsaid."""
 
     key: StepKey
     round: int
     by: str
     meaning: str
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """A person takes back a gate that has passed, because its answers must change; `role` is the one they do it in."""
+
+    key: StepKey
+    round: int
+    by: str
+    role: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +109,4 @@ class Remember:
     occasion: int = 0
 
 
-Command = Launch | Complete | Sign | RecordAction | RetryAction | Hold | Release | Stop | Remember
+Command = Launch | Complete | Sign | RecordAction | Reopen | RetryAction | Hold | Release | Stop | Remember

@@ -16,7 +16,7 @@ from typing import Any
 
 from protocols import clocks
 from protocols.clocks import Place, Suspension
-from protocols.commands import Command, Complete, Hold, Launch, RecordAction, Release, Remember, RetryAction, Sign, Stop
+from protocols.commands import Command, Complete, Hold, Launch, RecordAction, Release, Remember, Reopen, RetryAction, Sign, Stop
 from protocols.conditions import CompiledCondition, Verdict
 from protocols.context import condition_context, place_of
 from protocols.errors import CheckpointAlreadyCompleted, IllegalTransition, InvalidAnswers, Refused
@@ -24,6 +24,7 @@ from protocols.facts import Fact, FactKind
 from protocols.fold import apply
 from protocols.forms import check_answers
 from protocols.model import Signature
+from protocols.phrase import Phrase
 from protocols.plan import Plan, PlannedStep
 from protocols.state import ExperimentState, SiteState, State, StepKey, StepState, StepStatus
 
@@ -343,6 +344,10 @@ def _sign(march: _March, command: Sign) -> None:
         raise Refused(
             f"{command.by} completed or signed {key.step!r} before; signature {len(step.signatures) + 1} must be another person's."
         )
+    if command.shown and command.shown != answers_hash(step.answers):
+        raise IllegalTransition(
+            Phrase("The answers of {step!r} have changed since you read them. Nothing was signed; read them again.", step=key.step)
+        )
     march.note(
         FactKind.ANSWERS_SIGNED,
         key,
@@ -357,6 +362,21 @@ def _sign(march: _March, command: Sign) -> None:
 
 def _nothing_to_sign(step: StepState) -> str:
     return "it has not been completed" if step.answers is None else "its gate is closed on the answers given"
+
+
+def _reopen(march: _March, command: Reopen) -> None:
+    """Take back a passed gate: what was answered is kept in its round, and asked again with everything that was built on it."""
+    key = command.key
+    step = march.state.step(key)
+    if march.state.site_is_stopped(key.site):
+        raise IllegalTransition(Phrase("Site {site} has left the experiment; nothing can be reopened there.", site=key.site))
+    if step.status is not StepStatus.PASSED or command.round != step.round or march.plan.steps[key.step].step.checkpoint is None:
+        raise IllegalTransition(
+            Phrase("{step!r} cannot be reopened: only a checkpoint whose gate has passed, in its latest round, can be.", step=key.step)
+        )
+    _refuse_when_held(march.state, key)
+    march.note(FactKind.GATE_REOPENED, key, by=command.by, role=command.role, reason=command.reason)
+    march.open_round(key, key.step)
 
 
 def _record_action(march: _March, command: RecordAction) -> None:
@@ -448,6 +468,7 @@ _CARRY_OUT: dict[type, Callable[[_March, Any], None]] = {
     Complete: _complete,
     Sign: _sign,
     RecordAction: _record_action,
+    Reopen: _reopen,
     RetryAction: _retry_action,
     Hold: _hold,
     Release: _release,

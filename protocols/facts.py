@@ -22,6 +22,7 @@ class FactKind(StrEnum):
     ANSWERS_SIGNED = "AnswersSigned"  # a person signed the answers as they stood
     GATE_PASSED = "GatePassed"  # the answer to "may we go on?" is yes
     GATE_RETURNED = "GateReturned"  # the answer is "not yet, from an earlier step again"
+    GATE_REOPENED = "GateReopened"  # a person took back a passed gate, to change its answers: its signatures are void
     GATE_STOPPED = "GateStopped"  # the answer is no, for this site or for the experiment
     STEP_SKIPPED = "StepSkipped"  # its `when` does not hold
     ROUND_OPENED = "RoundOpened"  # a return gave this step a new round
@@ -36,7 +37,23 @@ class FactKind(StrEnum):
     DEADLINE_MISSED = "DeadlineMissed"  # a step is overdue
     REMINDER_DUE = "ReminderDue"  # a reminder's time has come
     ESCALATED = "Escalated"  # a superior is told that a step is overdue
+    CHECKPOINT_DECLINED = "CheckpointDeclined"  # a person said that they will not answer, and why
+    QUESTION_ASKED = "QuestionAsked"  # a person asked the project manager about a checkpoint
+    QUESTION_ANSWERED = "QuestionAnswered"  # a project manager answered them
+    GLASS_BROKEN = "GlassBroken"  # a person looked in an emergency at what is not theirs, and why
     INCIDENT_REPORTED = "IncidentReported"  # something outside the protocol needs a person's eye
+
+
+# Facts that only tell: they change no state, and may be written after the end.
+TELLING = frozenset(
+    {
+        FactKind.CHECKPOINT_DECLINED,
+        FactKind.QUESTION_ASKED,
+        FactKind.QUESTION_ANSWERED,
+        FactKind.GLASS_BROKEN,
+        FactKind.INCIDENT_REPORTED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from protocols import lifecycle
 from protocols.clocks import Place, Suspension
-from protocols.facts import Fact, FactKind
+from protocols.facts import TELLING, Fact, FactKind
 from protocols.lifecycle import ImpossibleFact
 from protocols.state import Signed, SiteInfo, State, StepKey, StepState, StepStatus
 
@@ -22,7 +22,7 @@ def apply(state: State, fact: Fact) -> None:
 
     Raises ImpossibleFact, and changes nothing, when the fact does not fit the state.
     """
-    if fact.kind is FactKind.INCIDENT_REPORTED:
+    if fact.kind in TELLING:
         return
     if state.status.has_ended or state.site_is_stopped(fact.site):
         raise ImpossibleFact(f"{fact.kind} cannot happen after the end of {fact.site or 'the experiment'}.")
@@ -198,6 +198,7 @@ _CHANGES: dict[FactKind, Callable[[State, Fact], None]] = {
     FactKind.GATE_PASSED: _through,
     FactKind.STEP_SKIPPED: _through,
     FactKind.GATE_RETURNED: _round_ended,
+    FactKind.GATE_REOPENED: _told,
     FactKind.STEP_RETURNED: _round_ended,
     FactKind.GATE_STOPPED: _round_ended,
     FactKind.STEP_STOPPED: _round_ended,

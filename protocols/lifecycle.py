@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
-from protocols.facts import FactKind
+from protocols.facts import TELLING, FactKind
 from protocols.state import ExperimentState, SiteState, StepStatus
 
 Status = TypeVar("Status", bound=StrEnum)
@@ -43,6 +43,7 @@ STEP: Mapping[FactKind, Change[StepStatus]] = {
     FactKind.ANSWERS_SIGNED: Change((_OPEN,)),
     FactKind.GATE_PASSED: Change((_OPEN,), (_PASSED,)),
     FactKind.GATE_RETURNED: Change((_OPEN,), (_RETURNED,)),
+    FactKind.GATE_REOPENED: Change((_PASSED,)),
     FactKind.GATE_STOPPED: Change((_OPEN,), (_STOPPED,)),
     FactKind.STEP_RETURNED: Change(_LIVE, (_RETURNED,)),
     FactKind.STEP_STOPPED: Change(_LIVE, (_STOPPED,)),
@@ -98,7 +99,9 @@ def document() -> str:
             "## An experiment",
             "",
             "It closes by itself when every step is through at every site that has not stopped. Once it is stopped or closed nothing more",
-            "happens in it; only `IncidentReported` may still be written.",
+            "happens in it; only facts that tell may still be written: "
+            + ", ".join(f"`{kind}`" for kind in FactKind if kind in TELLING)
+            + ".",
             "",
             *_section(EXPERIMENT, None),
         ]

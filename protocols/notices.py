@@ -68,6 +68,8 @@ def _about(plan: Plan, state: State, fact: Fact) -> Iterator[Owed]:
         case FactKind.GATE_RETURNED:
             back = plan.steps[data["to"]].step.checkpoint
             yield Owed("returned", key, number, (back.role, MANAGER) if back else (MANAGER,), "", {"to_step": data["to"]})
+        case FactKind.GATE_REOPENED:
+            yield Owed("reopened", key, number, _concerned(plan, key))
         case FactKind.SITE_STOPPED:
             yield Owed("stopped", key, number, (MANAGER, *_site_roles(plan)))
         case FactKind.EXPERIMENT_STOPPED:
@@ -83,6 +85,13 @@ def _about(plan: Plan, state: State, fact: Fact) -> Iterator[Owed]:
 def _awaited(plan: Plan, state: State, key: StepKey) -> tuple[str, ...]:
     role = awaits(plan, state.step(key))[1]
     return (role,) if role else (MANAGER,)
+
+
+def _concerned(plan: Plan, key: StepKey) -> tuple[str, ...]:
+    """Whoever answers or signs a step, and the project managers."""
+    checkpoint = plan.steps[key.step].step.checkpoint
+    asked = (checkpoint.role, *(one.role for one in checkpoint.signatures)) if checkpoint else ()
+    return tuple(dict.fromkeys((*asked, MANAGER)))
 
 
 def _site_roles(plan: Plan) -> tuple[str, ...]:

@@ -129,26 +129,58 @@ class Ledger:
                 self.save_draft(checkpoint, by, answers)
             raise
 
-    def sign(self, checkpoint: str, by: str, *, meaning: str | None = None, command_id: str | None = None) -> Result:
+    def sign(
+        self, checkpoint: str, by: str, *, meaning: str | None = None, shown: str | None = None, command_id: str | None = None
+    ) -> Result:
         """Put the next signature on a checkpoint's answers: the same shape as `complete`.
 
-        `meaning` is the text as shown to the signer, else the protocol's in the signer's language. Raises as `complete` does.
+        `meaning` is the text as shown to the signer, else the protocol's in the signer's language; `shown` the hash of the answers as
+        shown: with it, answers changed since are not signed (IllegalTransition). Raises as `complete` does.
         """
         name = CheckpointId.parse(checkpoint)
-        shown = [meaning or ""]
+        said = [meaning or ""]
 
         def may_sign(connection: Connection, loaded: Loaded, now: datetime) -> None:
             wanted = next_signature(loaded.plan.steps[name.step], loaded.state.step(name.key))
             if wanted is not None:
                 self._require(connection, loaded, name, by, wanted.role, now, to=f"sign {checkpoint}")
-                shown[0] = meaning or in_locale(wanted.meaning, _locale_of(connection, by))
+                said[0] = meaning or in_locale(wanted.meaning, _locale_of(connection, by))
 
         return self._act(
             name,
-            lambda: commands.Sign(name.key, name.round, by, shown[0]),
-            {"sign": checkpoint, "by": by, "meaning": meaning},
+            lambda: commands.Sign(name.key, name.round, by, said[0], shown or ""),
+            {"sign": checkpoint, "by": by, "meaning": meaning} | ({"shown": shown} if shown else {}),
             command_id,
             may_sign,
+        )
+
+    def reopen(self, checkpoint: str, by: str, reason: str, *, command_id: str | None = None) -> Result:
+        """Take back a passed gate with a reason: the step and everything after it start a new round, earlier answers stay readable.
+
+        Whoever answers the checkpoint may, and a project manager. Raises IllegalTransition unless its latest round has passed, NotAssigned.
+        """
+        name, why = CheckpointId.parse(checkpoint), _said(reason)
+        role = [policy.MANAGER]
+
+        def may_reopen(connection: Connection, loaded: Loaded, now: datetime) -> None:
+            checkpoint = loaded.plan.steps[name.step].step.checkpoint
+            on = _today(loaded, name.key, now)
+            if (
+                checkpoint
+                and policy.standing(
+                    connection, by, checkpoint.role, site=name.site, experiment=loaded.code, on=on, plan=loaded.plan
+                ).may_act
+            ):
+                role[0] = checkpoint.role
+            else:
+                policy.require_manager(connection, by, experiment=loaded.code, on=on, to=f"reopen {name}")
+
+        return self._act(
+            name,
+            lambda: commands.Reopen(name.key, name.round, by, role[0], why),
+            {"reopen": checkpoint, "by": by, "reason": why},
+            command_id,
+            may_reopen,
         )
 
     def hold(self, experiment: str, by: str, reason: str, *, site: str = "", command_id: str | None = None) -> Result:

@@ -13,7 +13,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from protocols.commands import Command, Complete, Hold, Launch, RecordAction, Release, Remember, RetryAction, Sign, Stop
+from protocols.commands import Command, Complete, Hold, Launch, RecordAction, Release, Remember, Reopen, RetryAction, Sign, Stop
 from protocols.engine import Decision, decide, next_signature
 from protocols.errors import InsituError
 from protocols.facts import Fact
@@ -149,6 +149,7 @@ def commands(plan: Plan, state: State, answers: tuple[int, ...] = ANSWERS) -> It
     if answers == ANSWERS:
         yield Hold("m", "wait")
         yield from (command for site in state.sites.values() for command in _about_site(site.code, site.state))
+        yield from _reopenings(plan, state)
 
 
 def _about(plan: Plan, step: StepState, answers: tuple[int, ...]) -> Iterator[Command]:
@@ -163,6 +164,12 @@ def _about(plan: Plan, step: StepState, answers: tuple[int, ...]) -> Iterator[Co
         yield from (Complete(step.key, step.round, {"n": answer}, "p", bool(step.leads_to)) for answer in answers)
     if step.due_at and len(answers) > 2:
         yield from (Remember(step.key, step.round, kind) for kind in ("reminder", "overdue", "escalation"))
+
+
+def _reopenings(plan: Plan, state: State) -> Iterator[Command]:
+    passed = [step for _, step in sorted(state.steps.items()) if step.status is StepStatus.PASSED and not state.is_held(step.key.site)]
+    asked = [one for one in passed if plan.steps[one.key.step].step.checkpoint and not state.site_is_stopped(one.key.site)]
+    yield from (Reopen(step.key, step.round, "m", "project_manager", "it was wrong") for step in asked[-1:])
 
 
 def _about_site(code: str, state: SiteState) -> Iterator[Command]:

@@ -9,7 +9,7 @@ import pytest
 from walks import START, launched, random_plan, walks
 
 from protocols import lifecycle
-from protocols.facts import Fact, FactKind
+from protocols.facts import TELLING, Fact, FactKind
 from protocols.fold import apply
 from protocols.lifecycle import ImpossibleFact, next_status
 from protocols.state import ExperimentState, SiteState, State, StepKey, StepState, StepStatus
@@ -43,7 +43,7 @@ def test_the_document_is_the_table() -> None:
 
 
 def test_every_kind_of_fact_has_its_place_in_a_life() -> None:
-    told = {*lifecycle.STEP, *lifecycle.SITE, *lifecycle.EXPERIMENT, FactKind.INCIDENT_REPORTED}
+    told = {*lifecycle.STEP, *lifecycle.SITE, *lifecycle.EXPERIMENT, *TELLING}
     assert told == set(FactKind)
 
 
@@ -67,7 +67,7 @@ def test_a_fact_of_another_round_is_refused(kind: FactKind) -> None:
         apply(state, a_fact(kind, round=5))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FactKind if kind is not FactKind.INCIDENT_REPORTED])
+@pytest.mark.parametrize("kind", [kind for kind in FactKind if kind not in TELLING])
 @pytest.mark.parametrize("end", [ExperimentState.STOPPED, ExperimentState.CLOSED])
 def test_nothing_happens_after_the_end(kind: FactKind, end: ExperimentState) -> None:
     with pytest.raises(ImpossibleFact):

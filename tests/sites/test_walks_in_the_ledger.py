@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from test_stories_in_the_ledger import assert_the_journal_gives_the_snapshot
 from walks import Move, Walk, walks
 
-from protocols.commands import Complete, Hold, Launch, RecordAction, Release, Remember, RetryAction, Sign, Stop
+from protocols.commands import Complete, Hold, Launch, RecordAction, Release, Remember, Reopen, RetryAction, Sign, Stop
 from protocols.model import canonical
 from protocols.state import State, StepKey
 from sites import inbox
@@ -51,6 +51,8 @@ def carry_out(ledger: Ledger, code: str, move: Move) -> Any:
             return ledger.record_action(name(key, number), index, result, error=error)
         case RetryAction(key, number, by):
             return ledger.retry_action(name(key, number), by)
+        case Reopen(key, number, by, _, reason):
+            return ledger.reopen(name(key, number), by, reason)
         case Hold(by, reason, site):
             return ledger.hold(code, by, reason, site=site)
         case Release(by, reason, site):
