@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from sites.tables.kinds import document, instant
@@ -148,10 +148,10 @@ class Training(SQLModel, table=True):
 
 
 class Deputy(SQLModel, table=True):
-    """`deputy` may act in every role of `person` between local dates, both included."""
+    """`deputy` may act in every role of `person` between local dates, both included, until someone ends it."""
 
     __tablename__ = "deputy"
-    __table_args__ = (UniqueConstraint("person", "deputy", "from_date"), Index("deputy_of", "deputy"))
+    __table_args__ = (Index("deputy_of", "deputy"), Index("deputised_by", "person"))
     id: int | None = Field(default=None, primary_key=True)
     person: str = Field(foreign_key="person.id", max_length=64)
     deputy: str = Field(foreign_key="person.id", max_length=64)
@@ -159,6 +159,8 @@ class Deputy(SQLModel, table=True):
     until_date: date
     recorded_by: str
     recorded_at: datetime = Field(sa_column=instant())
+    ended_by: str = ""
+    ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
 
 
 class Conflict(SQLModel, table=True):

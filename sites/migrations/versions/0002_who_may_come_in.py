@@ -126,6 +126,8 @@ def upgrade() -> None:
         sa.Column("until_date", sa.Date(), nullable=False),
         sa.Column("recorded_by", sa.String(), nullable=False),
         sa.Column("recorded_at", Instant(), nullable=False),
+        sa.Column("ended_by", sa.String(), nullable=False),
+        sa.Column("ended_at", Instant(), nullable=True),
         sa.ForeignKeyConstraint(
             ["deputy"],
             ["person.id"],
@@ -135,9 +137,9 @@ def upgrade() -> None:
             ["person.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("person", "deputy", "from_date"),
     )
     with op.batch_alter_table("deputy", schema=None) as batch_op:
+        batch_op.create_index("deputised_by", ["person"], unique=False)
         batch_op.create_index("deputy_of", ["deputy"], unique=False)
 
     op.create_table(
@@ -328,6 +330,7 @@ def downgrade() -> None:
     op.drop_table("letter")
     with op.batch_alter_table("deputy", schema=None) as batch_op:
         batch_op.drop_index("deputy_of")
+        batch_op.drop_index("deputised_by")
 
     op.drop_table("deputy")
     with op.batch_alter_table("delegation", schema=None) as batch_op:
