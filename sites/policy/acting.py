@@ -19,10 +19,17 @@ from sites.tables import Assignment, Conflict, Delegation, Deputy, Person, Train
 _ASSIGNMENT, _PERSON, _DEPUTY, _CONFLICT = table(Assignment), table(Person), table(Deputy), table(Conflict)
 _DELEGATION, _TRAINING = table(Delegation), table(Training)
 
+REQUIREMENTS = ("delegation", "training")
+
 
 def in_force(on: date | BindParameter[date]) -> ColumnElement[bool]:
     """The assignments in force on a local date, both ends included."""
     return between(_ASSIGNMENT.c, on)
+
+
+def deputising(on: date | BindParameter[date]) -> ColumnElement[bool]:
+    """The deputies in force on a local date, both ends included."""
+    return and_(_DEPUTY.c.ended_at.is_(None), between(_DEPUTY.c, on))
 
 
 def between(columns: Any, on: date | BindParameter[date]) -> ColumnElement[bool]:
@@ -34,23 +41,27 @@ def between(columns: Any, on: date | BindParameter[date]) -> ColumnElement[bool]
 _ON: BindParameter[date] = bindparam("on", type_=Date())
 _EITHER_SITE: list[ColumnElement[str]] = [literal_column("''"), bindparam("site")]
 _EITHER_EXPERIMENT: list[ColumnElement[str]] = [literal_column("''"), bindparam("experiment")]
-_DEPUTISED = select(_DEPUTY.c.person).where(_DEPUTY.c.deputy == bindparam("person"), between(_DEPUTY.c, _ON))
-_HOLDS = exists().where(
-    or_(_ASSIGNMENT.c.person == bindparam("person"), _ASSIGNMENT.c.person.in_(_DEPUTISED)),
+_ROLE_HERE = (
     _ASSIGNMENT.c.role == bindparam("role"),
     _ASSIGNMENT.c.site.in_(_EITHER_SITE),
     _ASSIGNMENT.c.experiment.in_(_EITHER_EXPERIMENT),
     in_force(_ON),
+)
+_HOLDS = exists().where(_ASSIGNMENT.c.person == bindparam("person"), *_ROLE_HERE)
+_DEPUTISED = (
+    select(_ASSIGNMENT.c.person)
+    .join_from(_DEPUTY, _ASSIGNMENT, _ASSIGNMENT.c.person == _DEPUTY.c.person)
+    .where(_DEPUTY.c.deputy == bindparam("person"), deputising(_ON), *_ROLE_HERE)
 )
 _CONFLICTED = exists().where(
     _CONFLICT.c.person == bindparam("person"), _CONFLICT.c.withdrawn_at.is_(None), _CONFLICT.c.experiment.in_(_EITHER_EXPERIMENT)
 )
 
 
-def _counts(columns: Any, begins: Any) -> ColumnElement[bool]:
-    """A signed record that has begun, has not run out and has not been ended by that day."""
-    runs = or_(columns.until_date.is_(None), columns.until_date >= _ON)
-    return and_(columns.signed_at.is_not(None), begins <= _ON, runs, or_(columns.ended_on.is_(None), columns.ended_on > _ON))
+def counts(columns: Any, begins: Any, on: date | BindParameter[date]) -> ColumnElement[bool]:
+    """The delegations or trainings in force on a local date: signed, begun, not run out, not ended by that day."""
+    runs = or_(columns.until_date.is_(None), columns.until_date >= on)
+    return and_(columns.signed_at.is_not(None), begins <= on, runs, or_(columns.ended_on.is_(None), columns.ended_on > on))
 
 
 _DELEGATED = exists().where(
@@ -58,14 +69,14 @@ _DELEGATED = exists().where(
     _DELEGATION.c.role == bindparam("role"),
     _DELEGATION.c.site == bindparam("site"),
     _DELEGATION.c.experiment == bindparam("experiment"),
-    _counts(_DELEGATION.c, _DELEGATION.c.from_date),
+    counts(_DELEGATION.c, _DELEGATION.c.from_date, _ON),
 )
 _TRAINED = exists().where(
     _TRAINING.c.person == bindparam("person"),
     _TRAINING.c.protocol == bindparam("protocol"),
     _TRAINING.c.version == bindparam("version"),
     _TRAINING.c.site == bindparam("site"),
-    _counts(_TRAINING.c, _TRAINING.c.on_date),
+    counts(_TRAINING.c, _TRAINING.c.on_date, _ON),
 )
 # Built once: every command asks (see sites.snapshot).
 _STANDING = select(_HOLDS.label("holds"), _CONFLICTED.label("conflicted"))
@@ -74,11 +85,15 @@ _FULL_STANDING = select(_HOLDS.label("holds"), _CONFLICTED.label("conflicted"), 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a person may act in a role somewhere on a day: `lacks` names the requirements of the role that are not met."""
+    """Whether a person may act in a role somewhere on a day.
+
+    `of` is whom they deputise for, "" when the role is their own; `lacks` names the requirements of the role that are not met.
+    """
 
     holds: bool
     in_conflict: bool
     lacks: tuple[str, ...] = ()
+    of: str = ""
 
     @property
     def may_act(self) -> bool:
@@ -90,16 +105,20 @@ def standing(
 ) -> Standing:
     """How a person stands to a role for a step at `site` ("" for an experiment step), in that experiment, on that local date.
 
-    With `plan`, what the role `requires` there is looked up too; without, only whether it is held and no conflict declared.
+    With `plan`, what the role `requires` there is looked up too; without, only whether it is held and no conflict declared. Conflicts
+    and requirements are those of the person, also when it is a deputy.
     """
     asked: dict[str, Any] = {"person": person, "role": role, "site": site, "experiment": experiment, "on": on}
     known = plan.role(role) if plan else None
+    lacks: tuple[str, ...] = ()
     if plan is None or known is None or not known.requires:
-        row = connection.execute(_STANDING, asked).one()
-        return Standing(bool(row.holds), bool(row.conflicted))
-    of_protocol = {"protocol": plan.protocol.id, "version": plan.protocol.version}
-    full = connection.execute(_FULL_STANDING, asked | of_protocol).mappings().one()
-    return Standing(bool(full["holds"]), bool(full["conflicted"]), tuple(name for name in known.requires if not full[name]))
+        row: Any = connection.execute(_STANDING, asked).one()
+    else:
+        of_protocol = {"protocol": plan.protocol.id, "version": plan.protocol.version}
+        row = connection.execute(_FULL_STANDING, asked | of_protocol).one()
+        lacks = tuple(name for name in known.requires if not getattr(row, name))
+    of = "" if row.holds else min(connection.execute(_DEPUTISED, asked).scalars(), default="")
+    return Standing(bool(row.holds or of), bool(row.conflicted), lacks, of)
 
 
 def holds(connection: Connection, person: str, role: str, *, site: str, experiment: str, on: date) -> bool:
@@ -109,11 +128,12 @@ def holds(connection: Connection, person: str, role: str, *, site: str, experime
 
 def require(
     connection: Connection, person: str, role: str, *, site: str = "", experiment: str = "", on: date, to: str, plan: Plan | None = None
-) -> None:
-    """Let a person act in a role, or raise NotAssigned, InConflict or NotQualified saying what is wanted; `to` names the act."""
+) -> str:
+    """Let a person act in a role: gives whom they deputise for, "" when the role is their own. `to` names the act.
+
+    Raises NotAssigned, InConflict or NotQualified, saying what is wanted.
+    """
     found = standing(connection, person, role, site=site, experiment=experiment, on=on, plan=plan)
-    if found.may_act:
-        return
     if not found.holds:
         raise NotAssigned(_not_assigned(connection, person, role, site, on, to))
     if found.in_conflict:
@@ -125,28 +145,32 @@ def require(
                 to=to,
             )
         )
-    raise NotQualified(_not_qualified(person, role, site, found.lacks, plan, on, to))
+    if found.lacks:
+        raise NotQualified(_not_qualified(person, role, site, found.lacks, plan, on, to))
+    return found.of
 
 
 def _not_assigned(connection: Connection, person: str, role: str, site: str, on: date, to: str) -> Phrase:
     if not connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first():
         return Phrase("There is no person {person!r} to {to}. `insitu person list` shows those there are.", person=person, to=to)
-    where, option = (f" at {site}", f" --site {site}") if site else ("", "")
+    words: dict[str, Any] = {"person": person, "role": role, "site": site, "on": on.isoformat(), "to": to}
+    if site:
+        return Phrase(
+            "{person} does not hold the role {role!r} at {site} on {on}, which is needed to {to}. "
+            "A project manager can assign it: insitu assign {person} {role} --site {site}.",
+            **words,
+        )
     return Phrase(
-        "{person} does not hold the role {role!r}{where} on {on}, which is needed to {to}. "
-        "A project manager can assign it: insitu assign {person} {role}{option}.",
-        person=person,
-        role=role,
-        where=where,
-        on=on.isoformat(),
-        to=to,
-        option=option,
+        "{person} does not hold the role {role!r} on {on}, which is needed to {to}. "
+        "A project manager can assign it: insitu assign {person} {role}.",
+        **words,
     )
 
 
 def _not_qualified(person: str, role: str, site: str, lacks: Sequence[str], plan: Plan | None, on: date, to: str) -> Phrase:
     protocol = f"{plan.protocol.id} {plan.protocol.version}" if plan else ""
-    words: dict[str, Any] = {"person": person, "role": role, "site": site, "on": on.isoformat(), "protocol": protocol, "to": to}
+    where = site or Phrase("the whole experiment")
+    words: dict[str, Any] = {"person": person, "role": role, "site": where, "on": on.isoformat(), "protocol": protocol, "to": to}
     if tuple(lacks) == ("training",):
         return Phrase(
             "{person} has no signed training on {protocol} at {site} in force on {on}, which the role {role!r} requires to {to}. "
@@ -166,9 +190,9 @@ def _not_qualified(person: str, role: str, site: str, lacks: Sequence[str], plan
     )
 
 
-def require_manager(connection: Connection, person: str, *, experiment: str = "", on: date, to: str) -> None:
-    """Let a project manager act, or raise NotAssigned."""
-    require(connection, person, MANAGER, experiment=experiment, on=on, to=to)
+def require_manager(connection: Connection, person: str, *, experiment: str = "", on: date, to: str) -> str:
+    """Let a project manager act: gives whom they deputise for, "" when they are one themselves. Raises NotAssigned, InConflict."""
+    return require(connection, person, MANAGER, experiment=experiment, on=on, to=to)
 
 
 def holders(connection: Connection, roles: Sequence[str], *, sites: Sequence[str], experiment: str, on: date) -> list[dict[str, Any]]:
@@ -181,3 +205,14 @@ def holders(connection: Connection, roles: Sequence[str], *, sites: Sequence[str
     )
     query = select(_PERSON).where(_PERSON.c.id.in_(select(_ASSIGNMENT.c.person).where(*wanted))).order_by(_PERSON.c.id)
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def deputies_of(connection: Connection, persons: Sequence[str], on: date) -> list[dict[str, Any]]:
+    """The deputies of these people that day: rows of people, each with `of`, the person deputised for; by id, then by `of`."""
+    query = (
+        select(_PERSON, _DEPUTY.c.person.label("of"))
+        .join_from(_DEPUTY, _PERSON, _PERSON.c.id == _DEPUTY.c.deputy)
+        .where(_DEPUTY.c.person.in_(persons), deputising(on))
+        .order_by(_PERSON.c.id, _DEPUTY.c.person)
+    )
+    return list({(row["id"], row["of"]): dict(row) for row in connection.execute(query).mappings()}.values())
