@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -12,105 +11,36 @@ from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from protocols import clocks
 from protocols.clocks import Place
-from protocols.context import place_of, shown_status
 from protocols.engine import next_signature, who_acted
 from protocols.errors import UnknownThing
-from protocols.model import FormField, Phase, Protocol, in_locale
-from protocols.needs import needs
+from protocols.model import FormField, Protocol, in_locale
 from protocols.plan import Plan
-from protocols.state import ExperimentState, SiteState, SliceTooSmall, State, StepKey, StepState, StepStatus
+from protocols.state import ExperimentState, SiteState, SliceTooSmall, StepStatus
+from sites.board import PHASES, day, gate, head, is_late, iso, status, title_of
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
-from sites.journal import facts_of
+from sites.disclosure import journal
 from sites.releases import plan_of
 from sites.snapshot import Loaded, find, load, step_state
-from sites.tables import Assignment, Draft, Experiment, ExperimentSite, Incident, PastRound, Person, Step
+from sites.tables import Assignment, Draft, Experiment, ExperimentSite, PastRound, Person, Step
+
+# The board and the journal have rooms of their own; whoever reads finds all reads here.
+__all__ = [
+    "checkpoint",
+    "experiments",
+    "form_field",
+    "inbox",
+    "is_late",
+    "iso",
+    "journal",
+    "owed_actions",
+    "protocol_of",
+    "status",
+    "title_of",
+]
 
 _EXPERIMENT, _SITE, _STEP, _ASSIGNMENT = table(Experiment), table(ExperimentSite), table(Step), table(Assignment)
-_INCIDENT, _PAST, _DRAFT, _PERSON = table(Incident), table(PastRound), table(Draft), table(Person)
-
-PHASES = list(Phase)
-
-
-def status(database: Database, code: str, now: datetime, locale: str = "fr") -> dict[str, Any]:
-    """An experiment's gate board, gates in the protocol's order, each closed one with all it waits for."""
-    with database.read() as connection:
-        loaded = load(connection, find(connection, code))
-        incidents = _incidents(connection, loaded.id)
-    plan, state = loaded.plan, loaded.state
-    gates = [_gate(plan, state, key, now, locale) for key in _keys(plan, state)]
-    return _head(loaded.row, plan, locale) | {
-        "phase": _phase(plan, state),
-        "sites": [{"code": site.code, "name": site.name, "state": site.state.value} for site in state.sites.values()],
-        "gates": gates,
-        "incidents": incidents,
-    }
-
-
-def title_of(row: Mapping[str, Any], plan: Plan, locale: str) -> str:
-    """What an experiment is called: by its launcher, else by its protocol in the reader's language."""
-    return row["title"] or in_locale(plan.protocol.title, locale)
-
-
-def _head(row: Mapping[str, Any], plan: Plan, locale: str) -> dict[str, Any]:
-    return {
-        "code": row["code"],
-        "title": title_of(row, plan, locale),
-        "protocol": row["protocol_id"],
-        "version": row["version"],
-        "hash": row["protocol"],
-        "state": row["state"],
-        "launched_by": row["launched_by"],
-        "launched_at": iso(row["launched_at"]),
-    }
-
-
-def _keys(plan: Plan, state: State) -> list[StepKey]:
-    return [
-        key
-        for name in plan.order
-        for key in ([StepKey(name, site) for site in state.sites] if plan.is_site_step(name) else [StepKey(name)])
-    ]
-
-
-def _gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str) -> dict[str, Any]:
-    step, planned = state.step(key), plan.steps[key.step].step
-    waits = [] if state.status.has_ended else needs(plan, state, key, now)
-    return {
-        "step": key.step,
-        "title": in_locale(planned.title, locale),
-        "phase": planned.phase.value,
-        "site": key.site or None,
-        "round": step.round,
-        "status": shown_status(state, step).value,
-        "opened_at": iso(step.opened_at),
-        "ended_at": iso(step.since) if step.status.is_through or step.status in (StepStatus.RETURNED, StepStatus.STOPPED) else None,
-        "due_at": iso(step.due_at),
-        "due_on": _day(step.due_at, place_of(state, key.site)[0]),
-        # Nobody becomes late while forbidden to act.
-        "late": is_late(step, state.held_since(key.site) or now),
-        "why": step.why,
-        "waiting_for": [{"what": need.what(locale), "role": need.role, "since": iso(need.since)} for need in waits],
-    }
-
-
-def is_late(step: StepState, now: datetime) -> bool:
-    """Whether a live step is past its deadline."""
-    return step.status.is_live and step.due_at is not None and step.due_at < now
-
-
-def _phase(plan: Plan, state: State) -> str:
-    """The earliest phase that still has a live step; the last phase once nothing is live."""
-    live = {plan.steps[key.step].step.phase for key, step in state.steps.items() if step.status.is_live}
-    return next((phase.value for phase in PHASES if phase in live), PHASES[-1].value if state.steps else PHASES[0].value)
-
-
-def _incidents(connection: Connection, experiment: int) -> list[dict[str, Any]]:
-    still_open = (
-        select(_INCIDENT).where(_INCIDENT.c.experiment_id == experiment, _INCIDENT.c.resolved_at.is_(None)).order_by(_INCIDENT.c.id)
-    )
-    names = ("key", "kind", "message", "step", "site")
-    return [{name: row[name] for name in names} | {"at": iso(row["at"])} for row in connection.execute(still_open).mappings()]
+_PAST, _DRAFT, _PERSON = table(PastRound), table(Draft), table(Person)
 
 
 def experiments(database: Database, locale: str = "fr") -> list[dict[str, Any]]:
@@ -136,14 +66,14 @@ def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[
     phases = {plan.steps[step["step"]].step.phase for step in live}
     total = len(plan.experiment_steps) + len(plan.site_steps) * row["active"]
     dues = [step["due_at"] for step in live if step["due_at"]]
-    return _head(row, plan, locale) | {
+    return head(row, plan, locale) | {
         "phase": next((phase.value for phase in PHASES if phase in phases), PHASES[-1].value),
         "active": row["active"],
         "stopped": row["stopped"],
         "open": len(live),
         "progress": round(1 - row["pending"] / total, 3) if total else 1.0,
         "next_due_at": iso(min(dues)) if dues else None,
-        "next_due_on": _day(min(dues), Place(row["territory"], row["timezone"])) if dues else None,
+        "next_due_on": day(min(dues), Place(row["territory"], row["timezone"])) if dues else None,
     }
 
 
@@ -225,7 +155,7 @@ def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale:
         "round": row["round"],
         "role": row["awaits_role"],
         "due_at": iso(row["due_at"]),
-        "due_on": _day(row["due_at"], Place(timezone=row["site_timezone"] or row["home_timezone"])),
+        "due_on": day(row["due_at"], Place(timezone=row["site_timezone"] or row["home_timezone"])),
         "late": row["due_at"] is not None and row["due_at"] < (held_since or now),
         "needs": row["awaits"],
         "blocked": held_since is not None,
@@ -258,7 +188,7 @@ def _checkpoint(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str
     plan, state = loaded.plan, loaded.state
     planned, step = plan.steps[wanted.step].step, state.step(wanted.key)
     next_one = next_signature(plan.steps[wanted.step], step)
-    return _gate(plan, state, wanted.key, now, locale) | {
+    return gate(plan, state, wanted.key, now, locale) | {
         "id": str(wanted),
         "experiment": wanted.experiment,
         "help": in_locale(planned.help, locale),
@@ -323,14 +253,6 @@ def _draft(connection: Connection, loaded: Loaded, wanted: CheckpointId, person:
     return {"answers": row["answers"], "origin": row["origin"], "saved_at": iso(row["saved_at"])}
 
 
-def journal(database: Database, code: str) -> list[dict[str, Any]]:
-    """An experiment's facts, oldest first, with the hash of each."""
-    with database.read() as connection:
-        rows = list(facts_of(connection, find(connection, code)["id"]))
-    names = ("seq", "kind", "by", "role", "step", "site", "round", "protocol", "hash")
-    return [{name: row[name] for name in names} | {"at": iso(row["at"]), "data": json.loads(row["data"])} for row in rows]
-
-
 def owed_actions(database: Database, code: str, site: str) -> list[dict[str, Any]]:
     """The next action owed by each step the machine works on, at one site ("" for the experiment's own); none while on hold."""
     with database.read() as connection:
@@ -367,13 +289,3 @@ def protocol_of(database: Database, code: str) -> Protocol:
     """The protocol an experiment is pinned to."""
     with database.read() as connection:
         return plan_of(connection, find(connection, code)["protocol"]).protocol
-
-
-def _day(moment: datetime | None, place: Place) -> str | None:
-    """The date people read at that place."""
-    return clocks.local_date(moment, place).isoformat() if moment else None
-
-
-def iso(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC."""
-    return moment.isoformat().replace("+00:00", "Z") if moment else None

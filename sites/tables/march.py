@@ -227,7 +227,10 @@ class Notice(SQLModel, table=True):
     """The outbox: one message owed to the holders of `roles` (at `site`) or to `persons`, once for its `key`."""
 
     __tablename__ = "notice"
-    __table_args__ = (Index("notice_owed", "next_at", sqlite_where=text("state = 'owed'"), postgresql_where=text("state = 'owed'")),)
+    __table_args__ = (
+        Index("notice_owed", "next_at", sqlite_where=text("state = 'owed'"), postgresql_where=text("state = 'owed'")),
+        Index("notice_of", "experiment_id"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)
     kind: str

@@ -300,6 +300,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("notice", schema=None) as batch_op:
+        batch_op.drop_index("notice_of")
+
     with op.batch_alter_table("step", schema=None) as batch_op:
         batch_op.drop_index("step_live", sqlite_where=sa.text(_LIVE), postgresql_where=sa.text(_LIVE))
 
