@@ -27,7 +27,11 @@ class PrefectUnavailable(InsituError):
 
 
 class PrefectRefused(InsituError):
-    """Prefect understood and said no; asking again would give the same answer."""
+    """Prefect understood and said no; asking again would give the same answer. `status` is its HTTP status, 0 without one."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Prefect:
         if response.is_success:
             return response.json() if response.content else {}
         asked = f"{response.request.method} {response.request.url.path}"
-        raise PrefectRefused(f"Prefect refused {asked}: {response.status_code} {response.text[:500]}")
+        raise PrefectRefused(f"Prefect refused {asked}: {response.status_code} {response.text[:500]}", response.status_code)
 
     # ------------------------------------------------------------------ flow runs
 
@@ -123,6 +127,15 @@ class Prefect:
         """Propose a state; whether it was accepted. False too when the run is gone."""
         answer = self.request("POST", f"flow_runs/{run}/set_state", {"state": dict(state), "force": force})
         return answer is not None and answer["status"] == "ACCEPT"
+
+    def offer(self, run: str, inputs: Mapping[str, str]) -> None:
+        """Put inputs beside a run, such as the form of its Resume dialog; what is there already stays."""
+        for key, value in inputs.items():
+            try:
+                self.request("POST", f"flow_runs/{run}/input", {"key": key, "value": value})
+            except PrefectRefused as refused:
+                if refused.status != httpx.codes.CONFLICT:
+                    raise
 
     def update_run(self, run: str, **changes: Any) -> None:
         self.request("PATCH", f"flow_runs/{run}", changes)

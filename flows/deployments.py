@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import select
 
 from flows.client import Prefect, PrefectRefused
-from protocols.model import FieldType, FormField, Protocol, in_locale
+from flows.schema import object_schema
+from protocols.model import Protocol, in_locale
 from sites.database import Database, table
 from sites.releases import find_release, plan_of
 from sites.tables import Person, Release, Site
@@ -25,21 +26,6 @@ MAX_CHOICES = 500  # a longer list of sites or people makes Prefect's form unusa
 
 # Runs are threads of the worker: there is nothing to choose about their infrastructure, but Prefect wants one key.
 JOB_TEMPLATE: dict[str, Any] = {"job_configuration": {"env": {}}, "variables": {"type": "object", "properties": {}}}
-
-_TYPES: dict[FieldType, dict[str, Any]] = {
-    FieldType.TEXT: {"type": "string"},
-    FieldType.LONG_TEXT: {"type": "string", "format": "multiline"},
-    FieldType.NUMBER: {"type": "number"},
-    FieldType.INTEGER: {"type": "integer"},
-    FieldType.BOOLEAN: {"type": "boolean"},
-    FieldType.DATE: {"type": "string", "format": "date"},
-    FieldType.DATETIME: {"type": "string", "format": "date-time"},
-    FieldType.CHOICE: {"type": "string"},
-    FieldType.CHOICES: {"type": "array", "uniqueItems": True},
-    FieldType.FILE: {"type": "string"},
-    FieldType.TABLE: {"type": "array"},
-    FieldType.PERSON: {"type": "string"},
-}
 
 
 def launch_schema(protocol: Protocol, sites: Mapping[str, str], people: Mapping[str, str], locale: str = "en") -> dict[str, Any]:
@@ -63,7 +49,7 @@ def launch_schema(protocol: Protocol, sites: Mapping[str, str], people: Mapping[
                 "position": 0,
             },
             "launched_by": {"title": "Lancé par" if french else "Launched by", "type": "string", "position": 1} | _enum(people),
-            "launch": _object(protocol.launch, locale) | {"title": "Lancement" if french else "Launch", "position": 2},
+            "launch": object_schema(protocol.launch, locale) | {"title": "Lancement" if french else "Launch", "position": 2},
             "title": {"title": "Titre" if french else "Title", "type": "string", "position": 3},
         },
     }
@@ -72,31 +58,6 @@ def launch_schema(protocol: Protocol, sites: Mapping[str, str], people: Mapping[
 def _enum(known: Iterable[str]) -> dict[str, Any]:
     values = list(known)
     return {"enum": values} if 0 < len(values) <= MAX_CHOICES else {}
-
-
-def _object(fields: Iterable[FormField], locale: str) -> dict[str, Any]:
-    listed = tuple(fields)
-    return {
-        "type": "object",
-        "required": [field.id for field in listed if field.required],
-        "properties": {field.id: _property(field, locale) | {"position": place} for place, field in enumerate(listed)},
-    }
-
-
-def _property(field: FormField, locale: str) -> dict[str, Any]:
-    label = in_locale(field.label, locale)
-    schema = {"title": f"{label} ({field.unit})" if field.unit else label} | _TYPES[field.type]
-    if field.help:
-        schema["description"] = in_locale(field.help, locale)
-    if field.type in (FieldType.NUMBER, FieldType.INTEGER):
-        schema |= {name: bound for name, bound in (("minimum", field.min), ("maximum", field.max)) if bound is not None}
-    if field.type is FieldType.CHOICE:
-        schema["enum"] = list(field.option_values)
-    if field.type is FieldType.CHOICES:
-        schema["items"] = {"type": "string", "enum": list(field.option_values)}
-    if field.type is FieldType.TABLE:
-        schema["items"] = _object(field.columns, locale)
-    return schema
 
 
 class Deployments:

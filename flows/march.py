@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from prefect.runtime import flow_run as present_run
 from flows.actions import ActionContext, action
 from flows.house import House, house
 from flows.picture import NAME_LENGTH, WORKING, Picture, Rest, picture
-from flows.rest import rest, was_resumed_in_prefect
+from flows.rest import filled_in, forget_filled_in, rest, was_resumed_in_prefect
 from flows.view import view_of
 from protocols.errors import InsituError, InvalidInput, Refused
 from protocols.model import in_locale
@@ -31,10 +32,11 @@ def march(code: str, site: str) -> State:
     with get_client(sync_client=True) as client:
         done = _do_what_is_owed(place, client, run, code, site)
         present = _picture(place, code, site)
-        if not done and present.rest is Rest.RESTS and was_resumed_in_prefect(client, run):
+        early = not done and present.rest is Rest.RESTS and was_resumed_in_prefect(client, run)
+        if early and not _keep_as_draft(place, client, run, present):
             _report_early_resume(place, code, site, present)
         if present.rest is not Rest.ENDED:
-            rest(client, run, present.state, present.message)
+            rest(client, run, present, place.settings.public_url)
     return State(type=StateType(present.type), name=present.state, message=present.message)
 
 
@@ -99,6 +101,17 @@ def _context(place: House, at: CheckpointId) -> ActionContext:
         protocol=inbox.protocol_of(place.database, at.experiment),
         locale=place.settings.locale,
     )
+
+
+def _keep_as_draft(place: House, client: SyncPrefectClient, run: UUID, present: Picture) -> bool:
+    """Keep what was filled in in the Resume dialog as a draft; whether there was any. Nobody knows who did: it opens nothing."""
+    given = filled_in(client, run, present.asked) if present.asked else None
+    if given is None or present.asked is None:
+        return False
+    with suppress(Refused):  # its round may have ended meanwhile: nobody would read it
+        place.ledger.save_draft_of_prefect(present.asked.checkpoint, given)
+    forget_filled_in(client, run, present.asked)
+    return True
 
 
 def _report_early_resume(place: House, code: str, site: str, present: Picture) -> None:

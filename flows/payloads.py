@@ -11,16 +11,34 @@ from uuid import UUID, uuid4, uuid5
 
 from flows.client import Run
 from flows.drift import External
-from flows.picture import Gate, Picture, experiment_url
+from flows.picture import Asked, Gate, Picture, checkpoint_url, experiment_url
 
 WOKEN = "Waking"  # a wake-up of ours; Prefect's Resume button gives another name (`flows.rest`)
 GATE_KEY = "insitu.gate"
+FORM = (
+    "What you fill in here becomes a draft of this checkpoint, unsigned and marked as coming from Prefect. It opens no gate: "
+    "someone who may must read it and complete it in insitu. {link}"
+)
 
 
 def state(wanted: Picture) -> dict[str, Any]:
     """The state a run at rest or at its end should take; each pause has a fresh key, as Prefect wants."""
-    details = {"pause_reschedule": True, "pause_key": uuid4().hex} if wanted.type == "PAUSED" else {}
+    details: dict[str, Any] = {"pause_reschedule": True, "pause_key": uuid4().hex} if wanted.type == "PAUSED" else {}
+    details |= {"run_input_keyset": keyset(wanted.asked)} if wanted.asked else {}
     return {"type": wanted.type, "name": wanted.state, "message": wanted.message, "state_details": details}
+
+
+def keyset(asked: Asked) -> dict[str, str]:
+    """The names of a form's parts among a run's inputs: the same for the same checkpoint and form, in the letters Prefect allows."""
+    base = f"insitu-{uuid5(UUID(int=0), asked.checkpoint + json.dumps(asked.schema, sort_keys=True)).hex}"
+    return {part: f"{base}-{part}" for part in ("schema", "response", "description")}
+
+
+def form(asked: Asked, public_url: str) -> dict[str, str]:
+    """The inputs that make the Resume dialog show a checkpoint's fields, by key."""
+    keys = keyset(asked)
+    said = FORM.format(link=checkpoint_url(public_url, asked.checkpoint))
+    return {keys["schema"]: json.dumps(asked.schema, ensure_ascii=False), keys["description"]: said}
 
 
 def waking(wanted: Picture) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from flows.schema import draft_schema
 from protocols.model import Phase, Protocol, in_locale
 from protocols.state import ExperimentState, SiteState, StepStatus
 
@@ -141,8 +142,16 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The one checkpoint a run at rest waits for the answers of: its name, and its form as JSON Schema for the Resume dialog."""
+
+    checkpoint: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """What Prefect should show for one track."""
+    """What Prefect should show for one track; `asked` is None where it waits for nobody's answers, or for several people's."""
 
     site: str
     name: str
@@ -153,6 +162,7 @@ class Picture:
     tags: tuple[str, ...]
     parameters: Mapping[str, Any]
     gates: Mapping[str, Gate]
+    asked: Asked | None = None
 
 
 def pictures(view: View, locale: str = "en", public_url: str = "") -> dict[str, Picture]:
@@ -175,7 +185,15 @@ def picture(view: View, site: str, locale: str = "en", public_url: str = "") -> 
         tags=_tags(view, site),
         parameters=parameters(view, site),
         gates={row.key: _gate(view, row, locale) for row in _rounds(view, site)},
+        asked=_asked(view, live, locale) if rest is Rest.RESTS and state not in (ON_HOLD, CLOSED) else None,
     )
+
+
+def _asked(view: View, live: list[StepView], locale: str) -> Asked | None:
+    if len(live) != 1 or live[0].awaits != "answers":
+        return None
+    checkpoint = next(step.checkpoint for step in view.protocol.steps if step.id == live[0].step)
+    return Asked(f"{view.code}:{live[0].key}", draft_schema(checkpoint.form, locale)) if checkpoint and checkpoint.form else None
 
 
 def parameters(view: View, site: str) -> dict[str, Any]:

@@ -248,7 +248,9 @@ class Projector:
         call = next_call(wanted, run)
         if call is Call.CREATE:
             run, sent = self._create(case, wanted)
+            self._offer_form(run, wanted, sent)
         elif call is Call.SHOW and run:
+            self._offer_form(run, wanted, sent)
             self._show(run, wanted)
         elif call is Call.WAKE and run and self._may_wake(run):
             self._wake(run, wanted)
@@ -286,6 +288,12 @@ class Projector:
         if wanted.rest is Rest.WORKS:
             self._on_wake()
         return run, {"deployment": deployment, "tags": list(wanted.tags), "name": wanted.name}
+
+    def _offer_form(self, run: Run, wanted: Picture, sent: Sent) -> None:
+        """The Resume dialog's form, before the state that asks for it: without its form nobody could resume."""
+        if wanted.asked and sent.get("form") != [run.id, *(keys := sorted(payloads.keyset(wanted.asked).values()))]:
+            self._prefect.offer(run.id, payloads.form(wanted.asked, self._settings.public_url))
+            sent["form"] = [run.id, *keys]
 
     def _show(self, run: Run, wanted: Picture) -> None:
         self._prefect.set_state(run.id, payloads.state(wanted), force=True)

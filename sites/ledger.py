@@ -216,12 +216,27 @@ class Ledger:
         name = CheckpointId.parse(checkpoint)
         with self.database.write() as connection:
             loaded = load(connection, find(connection, name.experiment, site=name.site), name.key)
-            if loaded.plan.steps[name.step].step.checkpoint is None or name.round > loaded.state.step(name.key).round:
-                raise IllegalTransition(f"{checkpoint} asks for no answers; `insitu inbox` lists what does.")
             self._may_answer(connection, loaded, name, by, self._now(loaded.row))
-            where = {"experiment_id": loaded.id, "site": name.site, "step": name.step, "round": name.round, "person": by}
-            values = {"answers": _storable(answers), "origin": origin, "saved_at": self.clock.now()}
-            connection.execute(upserted(self.database.dialect, _DRAFT, where | values, list(where)))
+            self._keep_draft(connection, loaded, name, by, answers, origin)
+
+    def save_draft_of_prefect(self, checkpoint: str, answers: Mapping[str, Any]) -> None:
+        """Keep what somebody typed in Prefect's own pages: nobody's draft, offered to whoever may complete the checkpoint.
+
+        Raises UnknownThing, IllegalTransition for a step or a round that asks nobody.
+        """
+        name = CheckpointId.parse(checkpoint)
+        with self.database.write() as connection:
+            loaded = load(connection, find(connection, name.experiment, site=name.site), name.key)
+            self._keep_draft(connection, loaded, name, "", answers, "prefect")
+
+    def _keep_draft(
+        self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, answers: Mapping[str, Any], origin: str
+    ) -> None:
+        if loaded.plan.steps[name.step].step.checkpoint is None or name.round > loaded.state.step(name.key).round:
+            raise IllegalTransition(f"{name} asks for no answers; `insitu inbox` lists what does.")
+        where = {"experiment_id": loaded.id, "site": name.site, "step": name.step, "round": name.round, "person": by}
+        values = {"answers": _storable(answers), "origin": origin, "saved_at": self.clock.now()}
+        connection.execute(upserted(self.database.dialect, _DRAFT, where | values, list(where)))
 
     # ------------------------------------------------------------------ reports of the machine
 
