@@ -101,6 +101,14 @@ class NotQualified(Refused):
     """The role asks for a delegation or a training that is not in force for this person, at this site, that day."""
 
 
+class NotProven(Refused):
+    """The person has not proved who they are: nothing was signed or changed."""
+
+
+class TooOften(Refused):
+    """A door was tried too often from one network address."""
+
+
 class CommandReused(Refused):
     """A command id was used before for another command."""
 

@@ -20,6 +20,16 @@ class Settings:
     mail_url: str = ""
     locale: str = "fr"
     key: str = field(default="", repr=False)
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = field(default="", repr=False)
+    oidc_name: str = "OpenID Connect"
+    oidc_claim: str = "email"
+
+    @property
+    def has_provider(self) -> bool:
+        """Whether people may come in by an OpenID provider."""
+        return bool(self.oidc_issuer and self.oidc_client_id)
 
     @classmethod
     def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -36,4 +46,9 @@ class Settings:
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),
+            oidc_issuer=given.get("INSITU_OIDC_ISSUER", ""),
+            oidc_client_id=given.get("INSITU_OIDC_CLIENT_ID", ""),
+            oidc_client_secret=given.get("INSITU_OIDC_CLIENT_SECRET", ""),
+            oidc_name=given.get("INSITU_OIDC_NAME") or "OpenID Connect",
+            oidc_claim=given.get("INSITU_OIDC_CLAIM") or "email",
         )

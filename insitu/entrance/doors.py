@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import Request
 
 from sites.clock import Clock
 from sites.database import Database
 from sites.identity.keys import Key
+from sites.identity.limits import Limits
+from sites.identity.proofs import Ways, ways_of
 from sites.ledger import Ledger
 from sites.settings import Settings
 
@@ -22,6 +24,7 @@ class Doors:
     ledger: Ledger
     key: Key
     loopback: bool = True
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True) -> Doors:
@@ -30,6 +33,10 @@ class Doors:
     @property
     def clock(self) -> Clock:
         return self.ledger.clock
+
+    def ways_of(self, person: str) -> Ways:
+        """By what a person can prove who they are, for the page that asks."""
+        return ways_of(self.database, person)
 
 
 def doors_of(request: Request) -> Doors:

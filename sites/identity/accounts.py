@@ -1,0 +1,265 @@
+"""Accounts: who can prove who they are; invited, set up, closed and opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from protocols import clocks
+from protocols.clocks import Place
+from protocols.errors import NotProven, Refused, UnknownThing
+from protocols.phrase import Phrase
+from sites import policy
+from sites.clock import Clock
+from sites.database import Database, table
+from sites.identity import links, passwords
+from sites.identity.access import AccessKind, note
+from sites.identity.proofs import Ways, prove, ways_of
+from sites.identity.sessions import end_sessions
+from sites.letters import owe_letter
+from sites.tables import Account, Person, Token
+
+__all__ = [
+    "INVITED_FOR",
+    "NotProven",
+    "Ways",
+    "accept_invitation",
+    "account_of",
+    "accounts",
+    "change_password",
+    "create_account",
+    "disable",
+    "enable",
+    "has_accounts",
+    "invite",
+    "prove",
+    "recover",
+    "recovery_of",
+    "set_password",
+    "ways_of",
+]
+
+_ACCOUNT, _PERSON, _TOKEN = table(Account), table(Person), table(Token)
+
+INVITED_FOR = timedelta(days=7)
+RECOVERED_FOR = timedelta(hours=1)
+
+_OF = select(_ACCOUNT).where(_ACCOUNT.c.person == bindparam("person"))
+_WHO = select(_PERSON).where(_PERSON.c.id == bindparam("person"))
+
+
+def has_accounts(database: Database) -> bool:
+    """Whether anyone can come in yet; until then the first manager may be set up."""
+    with database.read() as connection:
+        return connection.execute(select(_ACCOUNT.c.person).limit(1)).first() is not None
+
+
+def account_of(connection: Connection, person: str) -> Mapping[str, Any] | None:
+    """A person's account; None without one."""
+    row = connection.execute(_OF, {"person": person}).mappings().first()
+    return dict(row) if row else None
+
+
+def accounts(database: Database) -> list[dict[str, Any]]:
+    """Every person with what their account is like, by id: `person, name, email, has_account, password, second_factor, oidc` (whether
+    they have them), `seen_at`, `locked_until`, `disabled_at` (aware UTC or None)."""
+    times = ("seen_at", "locked_until", "disabled_at")
+    columns = (
+        _PERSON.c.id,
+        _PERSON.c.name,
+        _PERSON.c.email,
+        *(_ACCOUNT.c[name] for name in ("person", "password", "totp", "subject", *times)),
+    )
+    query = select(*columns).join_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id, isouter=True).order_by(_PERSON.c.id)
+    with database.read() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [
+        {"person": row["id"], "name": row["name"], "email": row["email"], "has_account": row["person"] is not None}
+        | {"password": bool(row["password"]), "second_factor": bool(row["totp"]), "oidc": row["subject"] is not None}
+        | {name: row[name] for name in times}
+        for row in rows
+    ]
+
+
+# ------------------------------------------------------------------ passwords
+
+
+def create_account(connection: Connection, person: str, password: str, now: datetime, *, by: str) -> None:
+    """Let a person prove who they are by a password ("" for one whom an OpenID provider vouches for), in the caller's write transaction.
+
+    Raises UnknownThing for no such person, InvalidInput for a password that cannot be one, Refused when there is an account already.
+    """
+    _check_password(connection, person, password)
+    if account_of(connection, person):
+        raise Refused(Phrase("{person} has an account already. They sign in, or recover it from the sign-in page.", person=person))
+    kept, password_at = (passwords.hashed(password), now) if password else ("", None)
+    connection.execute(insert(_ACCOUNT).values(_new(person, now) | {"password": kept, "password_at": password_at}))
+    note(connection, AccessKind.ACCOUNT_CREATED, now, person=person, by=by)
+
+
+def _new(person: str, now: datetime) -> dict[str, Any]:
+    return {"person": person, "password": "", "totp": "", "totp_step": 0, "recovery": [], "failures": 0, "created_at": now}
+
+
+def _check_password(connection: Connection, person: str, password: str) -> None:
+    row = connection.execute(_WHO, {"person": person}).first()
+    if row is None:
+        raise UnknownThing(Phrase("There is no person {person!r}. Add them first.", person=person))
+    if password:
+        passwords.check(password, row.id, row.name, row.email)
+
+
+def set_password(connection: Connection, person: str, password: str, now: datetime, *, by: str) -> None:
+    """Give an account a new password in the caller's write transaction: its failures are forgotten, its lock is lifted. Journaled."""
+    _check_password(connection, person, password)
+    values = {"password": passwords.hashed(password), "password_at": now, "failures": 0, "locked_until": None}
+    connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.person == person).values(values))
+    note(connection, AccessKind.PASSWORD_CHANGED, now, person=person, by=by)
+
+
+def change_password(database: Database, clock: Clock, person: str, password: str, *, session: str | None) -> None:
+    """Give a person who has just proved who they are a new password, and end their other sessions. Raises InvalidInput."""
+    now = clock.now()
+    with database.write() as connection:
+        set_password(connection, person, password, now, by=person)
+        end_sessions(connection, person, now, by=person, but=session)
+        links.revoke_links(connection, person, now, by=person, purposes=("recovery", "invitation"))
+
+
+# ------------------------------------------------------------------ invitation and recovery
+
+
+def invite(database: Database, clock: Clock, person: str, *, by: str) -> str:
+    """Owe a person an invitation to choose a password, valid for seven days; the nonce of its link. An earlier one is revoked.
+
+    Raises NotAssigned unless `by` is a project manager of everything, UnknownThing, and Refused for whoever has a password already.
+    """
+    now = clock.now()
+    with database.write() as connection:
+        _require_manager(connection, by, now, Phrase("invite {person}", person=person))
+        account = _account_to_change(connection, person)
+        if account and account["disabled_at"]:
+            raise Refused(Phrase("The account of {person} is closed. Open it again first.", person=person))
+        if account and account["password"]:
+            raise Refused(Phrase("{person} has an account already. They sign in, or recover it from the sign-in page.", person=person))
+        return _send_link(connection, "invitation", person, now, by, INVITED_FOR)
+
+
+def recover(database: Database, clock: Clock, person: str, *, by: str = "") -> str | None:
+    """Owe a person a link to choose a new password, valid for an hour; its nonce. None, and nothing owed, without an open account.
+
+    `by` is a project manager who hands the link over, "" when asked for at the sign-in. Raises NotAssigned for anyone else.
+    """
+    now = clock.now()
+    with database.write() as connection:
+        if by:
+            _require_manager(connection, by, now, Phrase("recover the account of {person}", person=person))
+        account = account_of(connection, person)
+        if account is None or account["disabled_at"] or not account["password"]:
+            return None
+        return _send_link(connection, "recovery", person, now, by or person, RECOVERED_FOR)
+
+
+def recovery_of(database: Database, clock: Clock, email: str) -> None:
+    """Do what the recovery page asks for an e-mail: each account of that address gets its letter; nothing tells whether there is one."""
+    asked = select(_PERSON.c.id).where(func.lower(_PERSON.c.email) == email.strip().lower()).order_by(_PERSON.c.id).limit(5)
+    with database.read() as connection:
+        people = list(connection.execute(asked).scalars())
+    for person in people:
+        recover(database, clock, person)
+
+
+def _send_link(connection: Connection, purpose: Any, person: str, now: datetime, by: str, lasts: timedelta) -> str:
+    links.revoke_links(connection, person, now, by=by, purposes=(purpose,))
+    nonce = links.create_link(connection, purpose, person, now, by=by, lasts=lasts)
+    owe_letter(connection, f"{purpose}:{nonce}", purpose, person, now, link=nonce, until=(now + lasts).isoformat())
+    return nonce
+
+
+def accept_invitation(database: Database, clock: Clock, link: links.LinkRow, password: str) -> bool:
+    """Let an invited person choose their password; False when the link was used meanwhile. Raises InvalidInput."""
+    now = clock.now()
+    with database.write() as connection:
+        _check_password(connection, link.person, password)
+        account = account_of(connection, link.person)
+        if (account and (account["password"] or account["disabled_at"])) or not links.use_link(connection, link.id, now):
+            return False
+        if account:
+            set_password(connection, link.person, password, now, by=link.person)
+        else:
+            create_account(connection, link.person, password, now, by=link.created_by)
+    return True
+
+
+def accept_recovery(database: Database, clock: Clock, link: links.LinkRow, password: str) -> bool:
+    """Let a person choose a new password, and end all their sessions; False when the link was used meanwhile. Raises InvalidInput.
+
+    A second factor stays: whoever reads the mail alone does not come in.
+    """
+    now = clock.now()
+    with database.write() as connection:
+        _check_password(connection, link.person, password)
+        account = account_of(connection, link.person)
+        if account is None or account["disabled_at"] or not links.use_link(connection, link.id, now):
+            return False
+        set_password(connection, link.person, password, now, by=link.person)
+        end_sessions(connection, link.person, now, by=link.person)
+    return True
+
+
+# ------------------------------------------------------------------ closing and opening
+
+
+def disable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
+    """Close a person's account, its sessions, tokens and links; False when it was closed already.
+
+    Whoever has no account gets a closed one, so that an OpenID provider does not let them in either.
+    Raises NotAssigned unless `by` is a project manager of everything, UnknownThing, and Refused for one's own account.
+    """
+    now = clock.now()
+    with database.write() as connection:
+        _require_manager(connection, by, now, Phrase("close the account of {person}", person=person))
+        if person == by:
+            raise Refused(Phrase("Nobody closes their own account. Ask another project manager."))
+        if _account_to_change(connection, person) is None:
+            connection.execute(insert(_ACCOUNT).values(_new(person, now)))
+        its = (_ACCOUNT.c.person == person, _ACCOUNT.c.disabled_at.is_(None))
+        if not connection.execute(update(_ACCOUNT).where(*its).values(disabled_at=now)).rowcount:
+            return False
+        note(connection, AccessKind.ACCOUNT_DISABLED, now, person=person, by=by)
+        end_sessions(connection, person, now, by=by)
+        connection.execute(update(_TOKEN).where(_TOKEN.c.person == person, _TOKEN.c.revoked_at.is_(None)).values(revoked_at=now))
+        links.revoke_links(connection, person, now, by=by)
+    return True
+
+
+def enable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
+    """Open a person's account again, and lift its lock; False when it was open. Raises NotAssigned, UnknownThing."""
+    now = clock.now()
+    with database.write() as connection:
+        _require_manager(connection, by, now, Phrase("open the account of {person}", person=person))
+        account = _account_to_change(connection, person)
+        if account is None or not (account["disabled_at"] or account["locked_until"]):
+            return False
+        values = {"disabled_at": None, "locked_until": None, "failures": 0}
+        connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.person == person).values(values))
+        note(connection, AccessKind.ACCOUNT_ENABLED, now, person=person, by=by)
+    return True
+
+
+def require_account_manager(database: Database, clock: Clock, by: str, person: str) -> None:
+    """Let whoever may take a person's second factor away go on, or raise NotAssigned."""
+    with database.read() as connection:
+        _require_manager(connection, by, clock.now(), Phrase("reset the second factor of {person}", person=person))
+
+
+def _account_to_change(connection: Connection, person: str) -> Mapping[str, Any] | None:
+    _check_password(connection, person, "")
+    return account_of(connection, person)
+
+
+def _require_manager(connection: Connection, by: str, now: datetime, to: str) -> None:
+    policy.require_manager(connection, by, on=clocks.local_date(now, Place()), to=to)

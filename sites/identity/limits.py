@@ -1,0 +1,42 @@
+"""How often a door may be tried from one network address: in this process's memory, beside the lock-out of an account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from protocols.errors import TooOften
+from protocols.phrase import Phrase
+
+
+class Door(StrEnum):
+    """What may be tried, with what is counted."""
+
+    SIGN_IN = "sign_in"  # failures: a hospital stands behind one address
+    RECOVERY = "recovery"  # every asking
+    LINK = "link"  # links that do not open
+    SETUP = "setup"  # wrong codes
+
+
+RATES = {Door.SIGN_IN: "50/10 minutes", Door.RECOVERY: "20/hour", Door.LINK: "50/10 minutes", Door.SETUP: "10/10 minutes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The tries of one process. Time is the machine's own: nobody waits for a demonstration's clock."""
+
+    rates: dict[Door, RateLimitItem] = field(default_factory=lambda: {door: parse(rate) for door, rate in RATES.items()})
+    counter: MovingWindowRateLimiter = field(default_factory=lambda: MovingWindowRateLimiter(MemoryStorage()))
+
+    def check(self, door: Door, address: str) -> None:
+        """Raise TooOften when the address has no try left."""
+        if not self.counter.test(self.rates[door], door.value, address):
+            raise TooOften(Phrase("There were too many tries from your network. Wait ten minutes, then try again."))
+
+    def count(self, door: Door, address: str) -> None:
+        """Count a try of the address."""
+        self.counter.hit(self.rates[door], door.value, address)
