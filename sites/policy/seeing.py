@@ -11,7 +11,9 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, Date, and_, bin
 
 from protocols import clocks
 from protocols.clocks import Place
+from protocols.errors import UnknownThing
 from protocols.needs import MANAGER
+from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites.database import table
 from sites.policy.acting import between
@@ -191,6 +193,16 @@ def access_to(connection: Connection, reader: Reader, row: Mapping[str, Any]) ->
     return access(reader, row, plan_of(connection, row["protocol"]), frozenset(sites))
 
 
+def find_seen(connection: Connection, reader: Reader, code: str) -> tuple[Mapping[str, Any], Access]:
+    """An experiment's row, and how much of it the reader sees. Raises UnknownThing alike for one that is not and one they do not see."""
+    row = connection.execute(_BY_CODE, {"code": code}).mappings().first()
+    found = access_to(connection, reader, dict(row)) if row else None
+    if row is None or found is None:
+        raise UnknownThing(Phrase("There is no {code} here that you may see.", code=code))
+    return dict(row), found
+
+
+_BY_CODE = select(_EXPERIMENT).where(_EXPERIMENT.c.code == bindparam("code"))
 _SITES_IN = select(_SITE.c.site).where(_SITE.c.experiment_id == bindparam("experiment"))
 
 

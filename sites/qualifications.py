@@ -1,0 +1,364 @@
+"""The delegation log and the training records: who may do what at a site, on which evidence, signed by whom.
+
+Such a record counts from its first day once it is signed, and is never changed afterwards: it is only ended, with a reason
+(ICH E6(R3) §2.3: the investigator delegates tasks and keeps a record of it). Every act is in the access journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true
+
+from protocols import clocks
+from protocols.clocks import Place
+from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
+from protocols.phrase import Phrase
+from protocols.plan import Plan
+from sites import policy, records
+from sites.clock import Clock
+from sites.database import Database, table
+from sites.identity.access import AccessKind
+from sites.policy import INVESTIGATOR, MANAGER, Reader
+from sites.releases import find_release, plan_of
+from sites.tables import Delegation, Document, Experiment, ExperimentSite, Person, Site, Training
+
+_DELEGATION, _TRAINING = table(Delegation), table(Training)
+_PERSON, _DOCUMENT, _SITE, _EXPERIMENT, _TAKES_PART = table(Person), table(Document), table(Site), table(Experiment), table(ExperimentSite)
+_ENDED = ("stopped", "closed")
+PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a record stands: the experiment with its plan, the site ("" for the whole experiment), and the date it is there."""
+
+    experiment: str
+    plan: Plan
+    site: str
+    today: date
+
+
+# ------------------------------------------------------------------ delegations
+
+
+def record_delegation(
+    database: Database,
+    clock: Clock,
+    person: str,
+    role: str,
+    site: str,
+    experiment: str,
+    from_: date,
+    until: date | None,
+    *,
+    by: str,
+    evidence: str = "",
+) -> int:
+    """Note that a person may act in a role at a site ("" for the experiment itself); the record's number. It counts once signed.
+
+    Dates are local to the site, both included; `evidence` is the hash of a stored document. The same again, while it is not signed, gives
+    the same number. Only a project manager or an investigator of the site may: raises NotAssigned, InConflict; UnknownThing, InvalidInput.
+    """
+    values = {"person": person, "role": role, "site": site, "experiment": experiment, "from_date": from_, "until_date": until}
+    with database.write() as connection:
+        now = clock.now()
+        here = _setting(connection, experiment, site, by, now)
+        _require_keeper(connection, here, by, to=Phrase("record a delegation"))
+        _check_role(here, role)
+        _check(connection, person, from_, until, evidence)
+        return records.recorded(connection, _DELEGATION, AccessKind.DELEGATION_RECORDED, values | {"evidence": evidence}, by, now)
+
+
+def sign_delegation(database: Database, clock: Clock, number: int, *, by: str, meaning: str) -> None:
+    """Sign a delegation: from now on it counts. `meaning` is the text as shown to the signer, and is kept.
+
+    The investigator of that site signs, if they may act there themselves; a project manager where there is none to sign, or where it is
+    the investigator's own. Nobody signs a record of their own, nor as the deputy of the person it is of. Raises NotAssigned, InConflict,
+    NotQualified, Refused when it is signed or ended already, UnknownThing.
+    """
+    with database.write() as connection:
+        now = clock.now()
+        record = records.read(connection, _DELEGATION, number)
+        here = _setting_of(connection, record, by, now)
+        by_manager = record["role"] == INVESTIGATOR or not record["site"] or here.plan.role(INVESTIGATOR) is None
+        role = MANAGER if by_manager else INVESTIGATOR
+        of = _require(connection, here, by, role, to=Phrase("sign delegation {number}", number=number), qualified=True)
+        records.sign(connection, _DELEGATION, AccessKind.DELEGATION_SIGNED, record, by, of, role, meaning, now)
+
+
+def end_delegation(database: Database, clock: Clock, number: int, *, by: str, on: date, why: str) -> None:
+    """End a delegation: from the local date `on` it does not count any more. An end may be brought forward, never put off.
+
+    Whoever may record one may end it. Raises as `record_delegation` does, Refused when it has ended by then already.
+    """
+    with database.write() as connection:
+        now = clock.now()
+        record = records.read(connection, _DELEGATION, number)
+        here = _setting_of(connection, record, by, now)
+        _require_keeper(connection, here, by, to=Phrase("end delegation {number}", number=number))
+        records.end(connection, _DELEGATION, AccessKind.DELEGATION_ENDED, record, by, on, why, now)
+
+
+# ------------------------------------------------------------------ trainings
+
+
+def record_training(
+    database: Database,
+    clock: Clock,
+    person: str,
+    protocol: str,
+    version: str,
+    site: str,
+    on: date,
+    until: date | None,
+    *,
+    by: str,
+    evidence: str = "",
+) -> int:
+    """Note that a person was trained on a version of a protocol at a site, on a local date; the record's number. It counts once signed.
+
+    Otherwise as `record_delegation`. A training is recorded once it has taken place: a date to come raises InvalidInput.
+    """
+    values = {"person": person, "protocol": protocol, "version": version, "site": site, "on_date": on, "until_date": until}
+    with database.write() as connection:
+        now = clock.now()
+        today = _check_training(connection, protocol, version, site, now)
+        _require_training_keeper(connection, values, by, now, to=Phrase("record a training"))
+        _check(connection, person, on, until, evidence)
+        if on > today:
+            raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=on.isoformat()))
+        return records.recorded(connection, _TRAINING, AccessKind.TRAINING_RECORDED, values | {"evidence": evidence}, by, now)
+
+
+def sign_training(database: Database, clock: Clock, number: int, *, by: str, meaning: str) -> None:
+    """Sign a training: from now on it counts. As `sign_delegation`; the investigator is one of an experiment under way with that protocol.
+
+    A project manager signs an investigator's training, and one at a site where no such experiment is under way.
+    """
+    with database.write() as connection:
+        now = clock.now()
+        record = records.read(connection, _TRAINING, number)
+        of, role = _require_training_signer(connection, record, by, now)
+        records.sign(connection, _TRAINING, AccessKind.TRAINING_SIGNED, record, by, of, role, meaning, now)
+
+
+def end_training(database: Database, clock: Clock, number: int, *, by: str, on: date, why: str) -> None:
+    """End a training: from the local date `on` it does not count any more. As `end_delegation`."""
+    with database.write() as connection:
+        now = clock.now()
+        record = records.read(connection, _TRAINING, number)
+        _require_training_keeper(connection, record, by, now, to=Phrase("end training {number}", number=number))
+        records.end(connection, _TRAINING, AccessKind.TRAINING_ENDED, record, by, on, why, now)
+
+
+# ------------------------------------------------------------------ who may
+
+
+def _setting(connection: Connection, experiment: str, site: str, by: str, now: datetime) -> Setting:
+    """Where a delegation stands. An experiment that `by` does not see is as unknown as one that is not."""
+    row, access = policy.find_seen(connection, policy.reader(connection, by, now), experiment)
+    plan, place = plan_of(connection, row["protocol"]), Place(row["territory"], row["timezone"])
+    if site:
+        where = select(_TAKES_PART).where(_TAKES_PART.c.experiment_id == row["id"], _TAKES_PART.c.site == site)
+        found = connection.execute(where).mappings().first()
+        if found is None or not access.sees_site(site):
+            raise UnknownThing(Phrase("Site {site} takes no part in {experiment}.", site=site, experiment=experiment))
+        place = Place(found["territory"], found["timezone"])
+    return Setting(experiment, plan, site, clocks.local_date(now, place))
+
+
+def _setting_of(connection: Connection, record: Mapping[str, Any], by: str, now: datetime) -> Setting:
+    try:
+        return _setting(connection, record["experiment"], record["site"], by, now)
+    except UnknownThing:  # not the experiment's name, which they may not know
+        raise UnknownThing(records.unknown(_DELEGATION, record["id"])) from None
+
+
+def _require(connection: Connection, here: Setting, by: str, role: str, *, to: str, qualified: bool = False) -> str:
+    """Let someone act as manager of the experiment, or as investigator of the site; gives whom they deputise for."""
+    at, plan = ("" if role == MANAGER else here.site), (here.plan if qualified else None)
+    return policy.require(connection, by, role, site=at, experiment=here.experiment, on=here.today, to=to, plan=plan)
+
+
+def _require_keeper(connection: Connection, here: Setting, by: str, *, to: str) -> None:
+    try:
+        _require(connection, here, by, MANAGER, to=to)
+    except NotAssigned:
+        if not here.site:
+            raise
+        _require(connection, here, by, INVESTIGATOR, to=to)
+
+
+def _under_way(connection: Connection, record: Mapping[str, Any], now: datetime) -> list[Setting]:
+    """The experiments under way with the training's very protocol at its site; its own steps' place where the site is ""."""
+    release = find_release(connection, record["protocol"], record["version"])
+    running = select(_EXPERIMENT).where(_EXPERIMENT.c.protocol == release["hash"], _EXPERIMENT.c.state.not_in(_ENDED))
+    if record["site"]:
+        running = running.where(_EXPERIMENT.c.id.in_(select(_TAKES_PART.c.experiment_id).where(_TAKES_PART.c.site == record["site"])))
+    plan, today = plan_of(connection, release["hash"]), _today_at(connection, record["site"], now)
+    return [Setting(row["code"], plan, record["site"], today) for row in connection.execute(running.order_by(_EXPERIMENT.c.id)).mappings()]
+
+
+def _today_at(connection: Connection, site: str, now: datetime) -> date:
+    row = connection.execute(select(_SITE).where(_SITE.c.code == site)).mappings().first() if site else None
+    return clocks.local_date(now, Place(row["territory"], row["timezone"]) if row else Place())
+
+
+def _require_training_keeper(connection: Connection, record: Mapping[str, Any], by: str, now: datetime, *, to: str) -> None:
+    """A project manager of anything, or an investigator of the site in anything: what they write counts for nothing until it is signed."""
+    reader = policy.reader(connection, by, now)
+    if not reader.is_some_manager and not reader.investigates(record["site"]):
+        raise NotAssigned(Phrase("Only a project manager or an investigator of the site may {to}.", to=to))
+
+
+def _require_training_signer(connection: Connection, record: Mapping[str, Any], by: str, now: datetime) -> tuple[str, str]:
+    """Let someone sign a training: gives whom they deputise for, and in which role they sign."""
+    to = Phrase("sign training {number}", number=record["id"])
+    experiments = _under_way(connection, record, now)
+    asks_investigator = [here for here in experiments if here.site and here.plan.role(INVESTIGATOR)]
+    if not asks_investigator or _investigates(connection, record, asks_investigator):
+        return _first_allowed(connection, [*experiments, None], by, MANAGER, _today_at(connection, record["site"], now), to), MANAGER
+    return _first_allowed(connection, asks_investigator, by, INVESTIGATOR, asks_investigator[0].today, to), INVESTIGATOR
+
+
+def _investigates(connection: Connection, record: Mapping[str, Any], experiments: Sequence[Setting]) -> bool:
+    """Whether the person trained is themself an investigator there, in their own right."""
+    stands = (
+        policy.standing(connection, record["person"], INVESTIGATOR, site=here.site, experiment=here.experiment, on=here.today)
+        for here in experiments
+    )
+    return any(one.holds and not one.of for one in stands)
+
+
+def _first_allowed(connection: Connection, places: Sequence[Setting | None], by: str, role: str, today: date, to: str) -> str:
+    """Whom someone deputises for in the first place where they may act (None: everywhere). Raises what the nearest miss was."""
+    missed: list[Refused] = []
+    for here in places:
+        try:
+            if here is not None:
+                return _require(connection, here, by, role, to=to, qualified=True)
+            return policy.require(connection, by, role, on=today, to=to)
+        except Refused as refusal:
+            missed.append(refusal)
+    raise next((one for one in missed if not isinstance(one, NotAssigned)), missed[0])
+
+
+# ------------------------------------------------------------------ what must be so
+
+
+def _check_role(here: Setting, role: str) -> None:
+    if here.plan.role(role) is None:
+        raise UnknownThing(
+            Phrase(
+                "Protocol {protocol} has no role {role!r}; it has {roles}.",
+                protocol=here.plan.protocol.id,
+                role=role,
+                roles=", ".join(here.plan.protocol.roles),
+            )
+        )
+    if here.plan.is_site_role(role) and not here.site:
+        raise InvalidInput(Phrase("{role!r} is a role of a site: say at which one the delegation holds.", role=role))
+
+
+def _check_training(connection: Connection, protocol: str, version: str, site: str, now: datetime) -> date:
+    """The date at the site of a training, once its protocol and site are known to be there."""
+    find_release(connection, protocol, version)
+    if site and connection.execute(select(_SITE.c.code).where(_SITE.c.code == site)).first() is None:
+        raise UnknownThing(Phrase("There is no site {site}; `insitu site list` shows those there are.", site=site))
+    return _today_at(connection, site, now)
+
+
+def _check(connection: Connection, person: str, from_: date, until: date | None, evidence: str) -> None:
+    if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
+        raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=person))
+    if until is not None and until < from_:
+        raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until.isoformat(), from_=from_.isoformat()))
+    if evidence and connection.execute(select(_DOCUMENT.c.hash).where(_DOCUMENT.c.hash == evidence)).first() is None:
+        raise UnknownThing(Phrase("The evidence {evidence!r} is not a stored document. Store the file first.", evidence=evidence))
+
+
+# ------------------------------------------------------------------ reading
+
+
+def delegations(
+    database: Database, reader: Reader, *, site: str = "", experiment: str = "", person: str = "", page: int = 1
+) -> list[dict[str, Any]]:
+    """The delegations a reader sees, newest first, 50 a page: their own, those of experiments they manage, of sites they investigate.
+
+    Each has its columns (`from`, `until` and `ended_on` as dates), `name`, its `state` today at the site (`unsigned`, `to_come`,
+    `in_force`, `over`).
+    """
+    managed = reader.managed
+    seen = [_DELEGATION.c.person == reader.person, *_investigated(reader, _DELEGATION)]
+    mine = true() if managed is None else or_(*seen, _DELEGATION.c.experiment.in_(managed))
+    narrowed = [_DELEGATION.c.experiment == experiment] if experiment else []
+    with database.read() as connection:
+        return _listed(connection, _DELEGATION, reader, [mine, *narrowed], site, person, page)
+
+
+def trainings(
+    database: Database, reader: Reader, *, protocol: str = "", version: str = "", site: str = "", person: str = "", page: int = 1
+) -> list[dict[str, Any]]:
+    """The trainings a reader sees, as `delegations`; a manager of some experiments sees those on the protocols of these, at their sites."""
+    managed = reader.managed
+    theirs = (
+        select(_EXPERIMENT.c.id)
+        .join_from(_EXPERIMENT, _TAKES_PART, _TAKES_PART.c.experiment_id == _EXPERIMENT.c.id)
+        .where(
+            _EXPERIMENT.c.code.in_(managed or ()),
+            _EXPERIMENT.c.protocol_id == _TRAINING.c.protocol,
+            or_(_TRAINING.c.site == "", _TAKES_PART.c.site == _TRAINING.c.site),
+        )
+        .exists()
+    )
+    seen = [_TRAINING.c.person == reader.person, *_investigated(reader, _TRAINING)]
+    mine = true() if managed is None else or_(*seen, theirs)
+    narrowed = [_TRAINING.c[name] == value for name, value in (("protocol", protocol), ("version", version)) if value]
+    with database.read() as connection:
+        return _listed(connection, _TRAINING, reader, [mine, *narrowed], site, person, page)
+
+
+def _investigated(reader: Reader, log: Table) -> list[ColumnElement[bool]]:
+    """The records of the sites that the reader is an investigator of, in the experiment they are it in where records name one."""
+    held = [one for one in reader.in_force_at(Place()) if one.role == INVESTIGATOR]
+    if log is _TRAINING:
+        return [log.c.site == one.site if one.site else log.c.site != "" for one in held]
+    at_site = [log.c.site == one.site if one.site else log.c.site != "" for one in held]
+    in_it = [log.c.experiment == one.experiment if one.experiment else true() for one in held]
+    return [and_(*pair) for pair in zip(at_site, in_it, strict=True)]
+
+
+def _listed(
+    connection: Connection, log: Table, reader: Reader, where: list[ColumnElement[bool]], site: str, person: str, page: int
+) -> list[dict[str, Any]]:
+    named = [log.c[name] == value for name, value in (("site", site), ("person", person)) if value]
+    query = (
+        select(log, _PERSON.c.name, _SITE.c.timezone)
+        .join_from(log, _PERSON, _PERSON.c.id == log.c.person)
+        .outerjoin(_SITE, _SITE.c.code == log.c.site)
+        .where(*where, *named)
+        .order_by(log.c.id.desc())
+        .limit(PAGE)
+        .offset(PAGE * (max(page, 1) - 1))
+    )
+    return [_shown(dict(row), reader.now) for row in connection.execute(query).mappings()]
+
+
+def _shown(row: dict[str, Any], now: datetime) -> dict[str, Any]:
+    today = clocks.local_date(now, Place(timezone=row.pop("timezone") or Place().timezone))
+    begins = row.pop("from_date") if "from_date" in row else row.pop("on_date")
+    shown = row | {"from": begins, "until": row.pop("until_date")}
+    return shown | {"state": _state(shown, today)}
+
+
+def _state(shown: Mapping[str, Any], today: date) -> str:
+    last = shown["until"]
+    if (shown["ended_on"] and shown["ended_on"] <= today) or (last and last < today):
+        return "over"
+    if shown["signed_at"] is None:
+        return "unsigned"
+    return "to_come" if shown["from"] > today else "in_force"
