@@ -8,15 +8,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
-from protocols.errors import CommandReused
-from sites.database import inserted_once, table
+from protocols.errors import CommandReused, IllegalTransition
+from protocols.phrase import Phrase
+from sites.database import Database, inserted_once, table
 from sites.journal import compact
 from sites.tables import Command
 
 _COMMAND = table(Command)
 _EARLIER = select(_COMMAND.c.digest, _COMMAND.c.result).where(_COMMAND.c.id == bindparam("id"))
+_UNDER_WAY = "{}"  # a claimed id's result; no write that ends gives it
 _INSERT = {dialect: inserted_once(dialect, _COMMAND) for dialect in ("sqlite", "postgresql")}
 
 Result = dict[str, Any]
@@ -45,8 +47,51 @@ def remember(connection: Connection, command_id: str | None, described: Mapping[
         raise _reused(command_id)
 
 
+# ------------------------------------------------------------------ what is done outside the ledger's transactions
+
+
+def is_known(database: Database, command_id: str) -> bool:
+    """Whether a command under this id was carried out, or is under way."""
+    with database.read() as connection:
+        return connection.execute(_EARLIER, {"id": command_id}).first() is not None
+
+
+def claim(database: Database, command_id: str, described: Mapping[str, Any], now: datetime) -> Result | None:
+    """Take an id for a write that is about to begin: None, or the result of the first that had it.
+
+    `fulfil` or `give_back` must follow. Raises CommandReused for another write's id, IllegalTransition while the first has not ended.
+    """
+    with database.write() as connection:
+        row = connection.execute(_EARLIER, {"id": command_id}).first()
+        if row is None:
+            remember(connection, command_id, described, {}, now)
+            return None
+    if row.digest != _digest(described):
+        raise _reused(command_id)
+    if row.result == _UNDER_WAY:
+        raise IllegalTransition(
+            Phrase("The first request under this key has not ended, or was cut off. Look whether it was done before you use a new key.")
+        )
+    result: Result = json.loads(row.result)
+    return result
+
+
+def fulfil(database: Database, command_id: str, result: Result) -> None:
+    """Keep the result of the write that had claimed the id."""
+    with database.write() as connection:
+        connection.execute(update(_COMMAND).where(_COMMAND.c.id == command_id).values(result=compact(result)))
+
+
+def give_back(database: Database, command_id: str) -> None:
+    """Free an id whose write was refused."""
+    with database.write() as connection:
+        connection.execute(delete(_COMMAND).where(_COMMAND.c.id == command_id, _COMMAND.c.result == _UNDER_WAY))
+
+
 def _reused(command_id: str | None) -> CommandReused:
-    return CommandReused(f"Command id {command_id!r} was used before for something else. Use a new one for a new command.")
+    return CommandReused(
+        Phrase("Command id {command_id!r} was used before for something else. Use a new one for a new command.", command_id=command_id)
+    )
 
 
 def _digest(described: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from starlette.datastructures import FormData, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from insitu.entrance.doors import doors_of
-from insitu.entrance.visitor import SAFE, session_of
+from insitu.entrance.visitor import SAFE, session_of, visitor_of
 from protocols.errors import Refused
 from protocols.phrase import Phrase
 
@@ -106,7 +106,8 @@ async def posted(request: Request) -> FormData:
 
 def require_own_page(request: Request) -> None:
     """For the API: what changes something with a session's cookie, and not a token, must come from a page of ours. Raises NotOurForm."""
-    if request.method in SAFE or request.headers.get("authorization"):
+    visitor = visitor_of(request)
+    if request.method in SAFE or visitor is None or visitor.session is None:
         return
     if is_from_elsewhere(request) or not is_ours(request, request.headers.get(HEADER, "")):
         raise NotOurForm(Phrase("Send a token (Authorization: Bearer …), or the X-CSRF header of one of insitu's pages."))

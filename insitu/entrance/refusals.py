@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 
+from insitu.entrance.complaints import complaint
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import NotOurForm
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of, page
-from insitu.entrance.visitor import SAFE, NotSignedIn, ReadOnlyToken, visitor_of
+from insitu.entrance.visitor import SAFE, NotSignedIn, ReadOnlyToken, UnknownToken, visitor_of
 from protocols.errors import (
     DatabaseUnavailable,
     InConflict,
@@ -33,6 +34,7 @@ from protocols.errors import (
     UnknownThing,
     details,
 )
+from protocols.phrase import Phrase
 from sites.identity.access import AccessKind, note
 
 log = logging.getLogger("insitu.doors")
@@ -56,6 +58,13 @@ STATUSES: tuple[tuple[type[InsituError], int, str], ...] = (
     (DatabaseUnavailable, 503, N_("The ledger does not answer")),
     (InsituError, 500, N_("Something went wrong")),
 )
+# Statuses that no error of ours stands behind: what programs and people call them.
+KNOWN: dict[int, tuple[str, str]] = {
+    404: ("UnknownThing", N_("There is nothing here for you")),
+    405: ("MethodNotAllowed", N_("That cannot be done here")),
+    413: ("TooLarge", N_("That is too much at once")),
+    415: ("UnsupportedMediaType", N_("The content cannot be read as what it is said to be")),
+}
 
 
 def status_of(error: InsituError) -> int:
@@ -83,13 +92,13 @@ def is_api(request: Request) -> bool:
 def problem(request: Request, status: int, kind: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
     """A problem document, RFC 9457; `kind` names the error for programs."""
     body = {"type": f"urn:insitu:problem:{kind}", "title": title, "status": status, "detail": detail, "errors": errors or []}
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    headers = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status, {})
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 def _refuse(request: Request, error: InsituError) -> Response:
     status, tongue = status_of(error), language_of(request)
-    if isinstance(error, (NotOurForm, ReadOnlyToken)):
+    if isinstance(error, (NotOurForm, ReadOnlyToken, UnknownToken)):
         refused(request, type(error).__name__)
     message = error.args[0] if error.args else str(error)
     if is_api(request):
@@ -120,10 +129,12 @@ def _path(request: Request) -> str:
 
 def _refuse_by_status(request: Request, error: HTTPException) -> Response:
     tongue = language_of(request)
-    known = {404: N_("There is nothing here for you"), 405: N_("That cannot be done here"), 413: N_("That is too much at once")}
-    title = tongue(known.get(error.status_code, N_("The request cannot be used")))
+    kind, known = KNOWN.get(error.status_code, ("BadRequest", N_("The request cannot be used")))
+    title = tongue(known)
     if is_api(request):
-        answer: Response = problem(request, error.status_code, "Http", title, tongue.text(str(error.detail)))
+        # What the framework says by itself is the status in English; the title says that already.
+        detail = tongue.text(error.detail) if isinstance(error.detail, Phrase) else title
+        answer: Response = problem(request, error.status_code, kind, title, detail)
     else:
         answer = page(request, "refusal.html", status=error.status_code, title=title, message="", errors=[])
     answer.headers.update(error.headers or {})
@@ -132,7 +143,7 @@ def _refuse_by_status(request: Request, error: HTTPException) -> Response:
 
 def _refuse_shape(request: Request, error: RequestValidationError) -> Response:
     tongue = language_of(request)
-    errors = [{"path": ".".join(str(part) for part in one["loc"][1:]), "message": str(one["msg"])} for one in error.errors()]
+    errors = [{"path": ".".join(map(str, one["loc"][1:])), "message": tongue.text(complaint(one))} for one in error.errors()]
     title = tongue(N_("What was given cannot be used"))
     if is_api(request):
         return problem(request, 422, "InvalidInput", title, "; ".join(f"{one['path']}: {one['message']}" for one in errors), errors)

@@ -31,6 +31,10 @@ class NotSignedIn(Refused):
     """Nobody is signed in; a page then leads to the sign-in, the API answers 401."""
 
 
+class UnknownToken(NotSignedIn):
+    """The token is forged, expired or revoked."""
+
+
 class ReadOnlyToken(Refused):
     """The token may read only."""
 
@@ -53,6 +57,7 @@ class Visitor:
     method: str
     reader: policy.Reader
     doors: Doors
+    may_write: bool = True
 
     @property
     def administers(self) -> bool:
@@ -118,18 +123,24 @@ def _by_token(request: Request) -> Visitor | None:
     token = read_token(doors.database, doors.clock, _bearer(request))
     if token is None:
         return None
-    if token.scope != "write" and request.method not in SAFE:
-        raise ReadOnlyToken(Phrase("This token may only read. Create one with the scope “write” on your account page."))
-    return _visitor(request, token.person, token.name, token.locale, None, None, "token")
+    return _visitor(request, token.person, token.name, token.locale, None, None, "token", may_write=token.scope == "write")
 
 
 def _visitor(
-    request: Request, person: str, name: str, locale: str, session: str | None, proven_at: datetime | None, method: str
+    request: Request,
+    person: str,
+    name: str,
+    locale: str,
+    session: str | None,
+    proven_at: datetime | None,
+    method: str,
+    *,
+    may_write: bool = True,
 ) -> Visitor:
     doors = doors_of(request)
     with doors.database.read() as connection:
         reader = policy.reader(connection, person, doors.clock.now())
-    return Visitor(person, name, locale, session, proven_at, method, reader, doors)
+    return Visitor(person, name, locale, session, proven_at, method, reader, doors, may_write)
 
 
 # ------------------------------------------------------------------ the rules
@@ -142,10 +153,14 @@ def anyone(request: Request) -> None:
 
 @rule
 def signed_in(request: Request) -> Visitor:
-    """Whoever is signed in; what they see is theirs alone. Raises NotSignedIn."""
+    """Whoever is signed in; what they see is theirs alone. Raises NotSignedIn, and ReadOnlyToken for a write with such a token."""
     visitor = visitor_of(request)
+    if visitor is None and _bearer(request):
+        raise UnknownToken(Phrase("This token is unknown, has expired or was revoked. Create another on your account page."))
     if visitor is None:
         raise NotSignedIn(Phrase("Sign in first."))
+    if not visitor.may_write and request.method not in SAFE:
+        raise ReadOnlyToken(Phrase("This token may only read. Create one with the scope “write” on your account page."))
     return visitor
 
 
