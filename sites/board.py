@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,15 +14,24 @@ from protocols.context import place_of, shown_status
 from protocols.model import Phase, in_locale
 from protocols.needs import Need, needs
 from protocols.plan import Plan
-from protocols.state import SiteInfo, State, StepKey, StepState, StepStatus
+from protocols.state import SiteInfo, SiteState, State, StepKey, StepState, StepStatus
 from sites.database import Database, table
 from sites.policy import Access
 from sites.snapshot import Loaded, find, load
-from sites.tables import Incident
+from sites.tables import ExperimentSite, Incident, Step
 
 PHASES = list(Phase)
 
-_INCIDENT = table(Incident)
+THROUGH = frozenset(status.value for status in StepStatus if status.is_through)
+LIVE = frozenset(status.value for status in StepStatus if status.is_live)
+
+_INCIDENT, _SITE, _STEP = table(Incident), table(ExperimentSite), table(Step)
+_SITES = (
+    select(_SITE.c.site, _SITE.c.name, _SITE.c.state, _SITE.c.territory, _SITE.c.timezone)
+    .where(_SITE.c.experiment_id == bindparam("experiment"))
+    .order_by(_SITE.c.site)
+)
+_STATUSES = select(_STEP.c.step, _STEP.c.site, _STEP.c.status).where(_STEP.c.experiment_id == bindparam("experiment"))
 _OPEN_INCIDENTS = (
     select(_INCIDENT)
     .where(_INCIDENT.c.experiment_id == bindparam("experiment"), _INCIDENT.c.resolved_at.is_(None))
@@ -52,7 +61,7 @@ def board(connection: Connection, loaded: Loaded, now: datetime, locale: str, ac
     gates = [gate(plan, state, key, now, locale, access) for key in keys]
     return head(loaded.row, plan, locale, access) | {
         "phase": _phase(plan, state, keys),
-        "progress": _progress(gates),
+        "progress": _progress(gates, {site.code for site in state.sites.values() if site.state is SiteState.STOPPED}),
         "sites": [_site(site, access) for site in state.sites.values() if access is None or access.sees_site(site.code)],
         "gates": gates,
         "incidents": _incidents(connection, loaded.id, access),
@@ -132,16 +141,41 @@ def is_late(step: StepState, now: datetime) -> bool:
     return step.status.is_live and step.due_at is not None and step.due_at < now
 
 
+def summary(connection: Connection, row: Mapping[str, Any], plan: Plan, locale: str, access: Access) -> dict[str, Any]:
+    """What stands at the head of each of an experiment's pages: as in `status`, without the gates. Two light reads."""
+    of_experiment = {"experiment": row["id"]}
+    sites = [dict(site) for site in connection.execute(_SITES, of_experiment).mappings() if access.sees_site(site["site"])]
+    steps = [step for step in connection.execute(_STATUSES, of_experiment) if access.sees_site(step.site)]
+    stopped = {site["site"] for site in sites if site["state"] == SiteState.STOPPED.value}
+    through = sum(step.status in THROUGH for step in steps if step.site not in stopped)
+    live = {plan.steps[step.step].step.phase for step in steps if step.status in LIVE}
+    total = len(plan.experiment_steps) + len(plan.site_steps) * (len(sites) - len(stopped))
+    named = access.names_people
+    return head(row, plan, locale, access) | {
+        "phase": _earliest(live, bool(steps)),
+        "progress": _share(through, total),
+        "sites": [site | {"code": site["site"]} | ({} if named else {"name": site["site"]}) for site in sites],
+    }
+
+
 def _phase(plan: Plan, state: State, keys: list[StepKey]) -> str:
-    """The earliest phase that still has a live step among these; the last phase once nothing is live."""
     live = {plan.steps[key.step].step.phase for key in keys if key in state.steps and state.steps[key].status.is_live}
-    return next((phase.value for phase in PHASES if phase in live), PHASES[-1].value if state.steps else PHASES[0].value)
+    return _earliest(live, bool(state.steps))
 
 
-def _progress(gates: list[dict[str, Any]]) -> float:
-    """Which part of the gates shown is through, 0 to 1; those that ended early are not counted."""
-    counted = [one["status"] in ("passed", "skipped") for one in gates if one["status"] != "stopped"]
-    return round(sum(counted) / len(counted), 3) if counted else 1.0
+def _earliest(live: Collection[Phase], begun: bool) -> str:
+    """The earliest phase that still has a live step; the last phase once nothing is live."""
+    return next((phase.value for phase in PHASES if phase in live), PHASES[-1].value if begun else PHASES[0].value)
+
+
+def _progress(gates: list[dict[str, Any]], stopped: Collection[str]) -> float:
+    """Which part of the gates shown is through, 0 to 1; those of a site that has left are not counted."""
+    counted = [one["status"] in THROUGH for one in gates if one["site"] not in stopped]
+    return _share(sum(counted), len(counted))
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 3) if whole else 1.0
 
 
 def _site(site: SiteInfo, access: Access | None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
+from protocols.facts import FactKind
 from protocols.plan import Plan
 from sites.database import Database, table
 from sites.policy import SPONSOR, Access
@@ -30,7 +31,7 @@ COUNTED = frozenset({"pending", "territory", "timezone"})
 AGGREGATE = frozenset(
     {
         *("protocol", "title", "sites", "territory", "timezone", "working", "due_at", "computation", "index", "do", "leads_to"),
-        *("answers_hash", "to", "because", "occasion", "through", "pending"),
+        *("answers_hash", "meaning", "to", "because", "occasion", "through", "pending"),
     }
 )
 LEFT_OUT = "[…]"
@@ -155,7 +156,7 @@ def _hidden(fact: Mapping[str, Any], access: Access, plan: Plan) -> Iterable[str
     step, site, data = fact["step"], fact["site"], fact["data"]
     hidden = {"launch"} if not _reads_launch(access, plan) else set()
     if step and not (access.reads_answers(plan, step, site) or (fact["by"] == access.person and "answers" not in data)):
-        hidden |= TYPED
+        hidden |= TYPED | ({"reason"} if fact["kind"] == FactKind.CHECKPOINT_DECLINED else set())
     if not site and not access.sees_every_site:
         # An action of the experiment gathers the sites: their documents, their figures.
         hidden |= COUNTED | {"result", "error", "message", "key"}
