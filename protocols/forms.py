@@ -9,6 +9,7 @@ from typing import Any
 
 from protocols.conditions import compile_condition
 from protocols.model import FieldType, FormField
+from protocols.phrase import Phrase
 from protocols.plan import converted, converters
 
 MAX_TEXT = 10_000
@@ -24,7 +25,10 @@ def check_answers(
     `today` is the date where the form is filled in. `context` holds the other names `show_if` may read.
     """
     fields = tuple(form)
-    errors = {name: f"this form has no such field; it has {_listed(field.id for field in fields)}" for name in _unknown(fields, answers)}
+    errors: dict[str, str] = {
+        name: Phrase("this form has no such field; it has {fields}", fields=_listed(field.id for field in fields))
+        for name in _unknown(fields, answers)
+    }
     kept: dict[str, Any] = {}
     for field in fields:
         value = answers.get(field.id)
@@ -32,13 +36,29 @@ def check_answers(
             continue
         if _is_blank(value):
             if field.required:
-                errors[field.id] = "an answer is required"
+                errors[field.id] = Phrase("an answer is required")
             continue
         try:
             kept[field.id] = _CHECKS[field.type](field, value, today)
         except _Refusals as refused:
             errors |= {f"{field.id}{path}": message for path, message in refused.by_path.items()}
     return kept, errors
+
+
+def shown_fields(
+    form: Iterable[FormField], answers: Mapping[str, Any], today: date, context: Mapping[str, Any] | None = None
+) -> frozenset[str]:
+    """The ids of the fields that apply to these answers: all but those that `show_if` hides, as `check_answers` reads it."""
+    fields = tuple(form)
+    if all(field.show_if is None for field in fields):
+        return frozenset(field.id for field in fields)
+    known = {field.id: answers[field.id] for field in fields if field.id in answers}
+    kept, shown = check_answers(fields, known, today, context)[0], set()
+    for place, field in enumerate(fields):
+        before = {one.id: kept[one.id] for one in fields[:place] if one.id in kept}
+        if _is_shown(field, fields, before, context or {}):
+            shown.add(field.id)
+    return frozenset(shown)
 
 
 class _Refusals(Exception):
@@ -63,19 +83,19 @@ def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str
 
 def _text(field: FormField, value: Any, today: date) -> str:
     if not isinstance(value, str):
-        raise _Refusals(f"expected text, not {_described(value)}")
+        raise _Refusals(Phrase("expected text, not {value}", value=_described(value)))
     if len(value) > MAX_TEXT:
-        raise _Refusals(f"the text has {len(value)} characters; at most {MAX_TEXT} are kept")
+        raise _Refusals(Phrase("the text has {count} characters; at most {most} are kept", count=len(value), most=MAX_TEXT))
     if "\x00" in value:
-        raise _Refusals("the text holds a null character; remove it")
+        raise _Refusals(Phrase("the text holds a null character; remove it"))
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise _Refusals("the text holds half a character; type it again")
+        raise _Refusals(Phrase("the text holds half a character; type it again"))
     return value
 
 
 def _number(field: FormField, value: Any, today: date) -> float | int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:  # NaN is not below either
-        raise _Refusals(f"expected a number, not {_described(value)}")
+        raise _Refusals(Phrase("expected a number, not {value}", value=_described(value)))
     _within(field, value, field.unit or "")
     return value if abs(value) <= 2**53 else float(value)
 
@@ -88,23 +108,32 @@ def _integer(field: FormField, value: Any, today: date) -> int:
         or value in (math.inf, -math.inf)
         or value != int(value)
     ):
-        raise _Refusals(f"expected a whole number, not {_described(value)}")
+        raise _Refusals(Phrase("expected a whole number, not {value}", value=_described(value)))
     if abs(value) > 2**53:
-        raise _Refusals("the number is too large")
+        raise _Refusals(Phrase("the number is too large"))
     _within(field, value, field.unit or "")
     return int(value)
 
 
 def _within(field: FormField, value: float, unit: str) -> None:
     if field.min is not None and value < float(field.min):
-        raise _Refusals(f"must be at least {float(field.min):g} {unit}".rstrip() + f", not {value:g}")
+        raise _Refusals(Phrase("must be at least {bound}{unit}, not {value}", **_measured(float(field.min), unit, value)))
     if field.max is not None and value > float(field.max):
-        raise _Refusals(f"must be at most {float(field.max):g} {unit}".rstrip() + f", not {value:g}")
+        raise _Refusals(Phrase("must be at most {bound}{unit}, not {value}", **_measured(float(field.max), unit, value)))
+
+
+def _measured(bound: float, unit: str, value: float) -> dict[str, Any]:
+    return {"bound": _plain(bound), "unit": unit and f" {unit}", "value": _plain(value)}
+
+
+def _plain(value: float) -> float | int:
+    """A number as it was written: a bound of 5 is not 5.0."""
+    return int(value) if value == int(value) else value
 
 
 def _boolean(field: FormField, value: Any, today: date) -> bool:
     if not isinstance(value, bool):
-        raise _Refusals(f"expected true or false, not {_described(value)}")
+        raise _Refusals(Phrase("expected true or false, not {value}", value=_described(value)))
     return value
 
 
@@ -112,11 +141,11 @@ def _date(field: FormField, value: Any, today: date) -> str:
     try:
         day = date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise _Refusals(f"expected a date such as {today.isoformat()}, not {_described(value)}") from None
+        raise _Refusals(Phrase("expected a date such as {today}, not {value}", today=today, value=_described(value))) from None
     if (earliest := _bound(field.min, today)) and day < earliest:
-        raise _Refusals(f"must not be before {earliest.isoformat()}")
+        raise _Refusals(Phrase("must not be before {bound}", bound=earliest))
     if (latest := _bound(field.max, today)) and day > latest:
-        raise _Refusals(f"must not be after {latest.isoformat()}")
+        raise _Refusals(Phrase("must not be after {bound}", bound=latest))
     return day.isoformat()
 
 
@@ -130,14 +159,24 @@ def _datetime(field: FormField, value: Any, today: date) -> str:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise _Refusals(f"expected a date and time such as {today.isoformat()}T09:30:00+01:00, not {_described(value)}") from None
+        example = f"{today.isoformat()}T09:30:00+01:00"
+        raise _Refusals(
+            Phrase("expected a date and time such as {example}, not {value}", example=example, value=_described(value))
+        ) from None
     if moment.tzinfo is None:
-        raise _Refusals("the time needs its zone, such as +01:00 or Z")
+        raise _Refusals(Phrase("the time needs its zone, such as +01:00 or Z"))
     if field.min is not None and _compared(moment, field.min, today) < 0:
-        raise _Refusals(f"must not be before {field.min}")
+        raise _Refusals(Phrase("must not be before {bound}", bound=_named(field.min)))
     if field.max is not None and _compared(moment, field.max, today) > 0:
-        raise _Refusals(f"must not be after {field.max}")
+        raise _Refusals(Phrase("must not be after {bound}", bound=_named(field.max)))
     return moment.isoformat()
+
+
+def _named(bound: float | str) -> Any:
+    """A bound as a message says it: `today`, a date, or the time as the protocol writes it."""
+    if bound == "today":
+        return Phrase("today")
+    return date.fromisoformat(str(bound)) if len(str(bound)) == len("2026-01-31") else bound
 
 
 def _compared(moment: datetime, bound: float | str, today: date) -> int:
@@ -152,36 +191,36 @@ def _compared(moment: datetime, bound: float | str, today: date) -> int:
 
 def _choice(field: FormField, value: Any, today: date) -> str:
     if value not in field.option_values:
-        raise _Refusals(f"expected one of {_listed(field.option_values)}, not {_described(value)}")
+        raise _Refusals(Phrase("expected one of {options}, not {value}", options=_listed(field.option_values), value=_described(value)))
     return str(value)
 
 
 def _choices(field: FormField, value: Any, today: date) -> list[str]:
     if not isinstance(value, list):
-        raise _Refusals(f"expected a list of choices, not {_described(value)}")
+        raise _Refusals(Phrase("expected a list of choices, not {value}", value=_described(value)))
     return list(dict.fromkeys(_choice(field, item, today) for item in value))
 
 
 def _file(field: FormField, value: Any, today: date) -> dict[str, Any]:
     """A file is a reference to a stored document: `{"name", "hash", "size"}`."""
     if not isinstance(value, dict) or not {"name", "hash"} <= set(value) <= {"name", "hash", "size"}:
-        raise _Refusals(f"expected a stored file with its name and hash, not {_described(value)}")
+        raise _Refusals(Phrase("expected a stored file with its name and hash, not {value}", value=_described(value)))
     name = str(value["name"])
     if field.accept and name.rsplit(".", 1)[-1].lower() not in field.accept:
-        raise _Refusals(f"expected a file of type {_listed(field.accept)}, not {name!r}")
+        raise _Refusals(Phrase("expected a file of type {types}, not {name!r}", types=_listed(field.accept), name=name))
     size = value.get("size", 0)
     if isinstance(size, bool) or not isinstance(size, (int, float)) or not all(isinstance(value[part], str) for part in ("name", "hash")):
-        raise _Refusals("expected a stored file with its name, hash and size in bytes")
+        raise _Refusals(Phrase("expected a stored file with its name, hash and size in bytes"))
     if field.max_mb and size > field.max_mb * 1024 * 1024:
-        raise _Refusals(f"the file is larger than {field.max_mb:g} MB")
+        raise _Refusals(Phrase("the file is larger than {most} MB", most=_plain(field.max_mb)))
     return dict(value)
 
 
 def _table(field: FormField, value: Any, today: date) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise _Refusals(f"expected a list of rows, not {_described(value)}")
+        raise _Refusals(Phrase("expected a list of rows, not {value}", value=_described(value)))
     if len(value) > MAX_ROWS:
-        raise _Refusals(f"the table has {len(value)} rows; at most {MAX_ROWS} are kept")
+        raise _Refusals(Phrase("the table has {count} rows; at most {most} are kept", count=len(value), most=MAX_ROWS))
     checked = [check_answers(field.columns, row, today) for row in value]
     if errors := {f".{number}.{path}": text for number, (_, refused) in enumerate(checked) for path, text in refused.items()}:
         raise _Refusals(by_path=errors)
