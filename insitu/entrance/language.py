@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import date, datetime
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -93,6 +94,9 @@ class Language:
         return self(said)
 
     def _value(self, value: Any) -> Any:
+        """A phrase within a phrase in this language, and a status as people read it."""
+        if isinstance(value, StrEnum):
+            return self.word(value.value)
         return self.text(value) if isinstance(value, Phrase) else value
 
     def word(self, name: str) -> str:
