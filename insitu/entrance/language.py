@@ -94,9 +94,13 @@ class Language:
         return self(said)
 
     def _value(self, value: Any) -> Any:
-        """A phrase within a phrase in this language, and a status as people read it."""
+        """A phrase within a phrase in this language, and a status, a date or a decimal as people read it."""
         if isinstance(value, StrEnum):
             return self.word(value.value)
+        if isinstance(value, float):
+            return self.number(value)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return self.day(value, short=True)
         return self.text(value) if isinstance(value, Phrase) else value
 
     def word(self, name: str) -> str:
