@@ -44,7 +44,7 @@ def decide(plan: Plan, state: State, command: Command, now: datetime) -> Decisio
     `now` is aware UTC. Raises a `Refused` when the present state forbids the command, InvalidAnswers when the form refuses the
     answers, SliceTooSmall when the slice does not hold what the decision needs.
     """
-    march = _March(plan, state.copy(), now)
+    march = _March(plan, state.copy(), now, of=getattr(command, "of", ""))
     if state.status.has_ended:
         _refuse_when_ended(state, command)
     else:
@@ -96,9 +96,11 @@ class _March:
     ended_rounds: list[StepState] = field(default_factory=list)
     agenda: deque[StepKey] = field(default_factory=deque)
     returned: set[StepKey] = field(default_factory=set)
+    of: str = ""
 
     def note(self, kind: FactKind, key: StepKey | None = None, *, by: str = "", role: str = "", **data: Any) -> None:
-        """Add a fact and change the state by it."""
+        """Add a fact and change the state by it; what a deputy did says for whom."""
+        data |= {"of": self.of} if by and self.of else {}
         step = self.state.step(key) if key else None
         number = data.pop("round", step.round if step else 0)
         name, site = key or StepKey("", data.pop("site", ""))
@@ -255,13 +257,16 @@ def because(condition: CompiledCondition, verdict: Verdict) -> str:
 def _refuse_when_ended(state: State, command: Command) -> None:
     """Refuse people; the machine and the timers may always come late, and change nothing then."""
     if not isinstance(command, (RecordAction, Remember)):
-        raise IllegalTransition(f"The experiment is {state.status}; nothing more can be done in it.")
+        raise IllegalTransition(Phrase("The experiment is {status}; nothing more can be done in it.", status=state.status))
 
 
 def _refuse_when_held(state: State, key: StepKey) -> None:
     if state.is_held(key.site):
-        what = f"Site {key.site}" if key.site and state.status is not ExperimentState.ON_HOLD else "The experiment"
-        raise IllegalTransition(f"{what} is on hold; a project manager must release it before {key.step!r} can go on.")
+        is_site = key.site and state.status is not ExperimentState.ON_HOLD
+        what = Phrase("Site {site}", site=key.site) if is_site else Phrase("The experiment")
+        raise IllegalTransition(
+            Phrase("{what} is on hold; a project manager must release it before {step!r} can go on.", what=what, step=key.step)
+        )
 
 
 def _launch(march: _March, command: Launch) -> None:
@@ -288,20 +293,34 @@ def _open_step(march: _March, key: StepKey, number: int) -> StepState:
     """The step a person acts on, refused unless this very round of it is open."""
     step = march.state.step(key)
     if march.state.site_is_stopped(key.site):
-        raise IllegalTransition(f"Site {key.site} has left the experiment; {key.step!r} is stopped there.")
+        raise IllegalTransition(Phrase("Site {site} has left the experiment; {step!r} is stopped there.", site=key.site, step=key.step))
     if number < step.round:
-        raise IllegalTransition(f"Round {number} of {key.step!r} is over; it is now in round {step.round}. Reload it and answer again.")
+        raise IllegalTransition(
+            Phrase(
+                "Round {number} of {step!r} is over; it is now in round {round}. Reload it and answer again.",
+                number=number,
+                step=key.step,
+                round=step.round,
+            )
+        )
     if step.status in (StepStatus.PASSED, StepStatus.RETURNED, StepStatus.STOPPED) and step.completed_by:
         raise CheckpointAlreadyCompleted(_already(key, step))
     if step.status is not StepStatus.OPEN or number > step.round:
-        raise IllegalTransition(f"Checkpoint {key.step!r} is {step.status} in round {step.round}; it cannot be answered now.")
+        raise IllegalTransition(
+            Phrase(
+                "Checkpoint {step!r} is {status} in round {round}; it cannot be answered now.",
+                step=key.step,
+                status=step.status,
+                round=step.round,
+            )
+        )
     _refuse_when_held(march.state, key)
     return step
 
 
-def _already(key: StepKey, step: StepState) -> str:
-    when = step.completed_at.strftime("%Y-%m-%d %H:%M UTC") if step.completed_at else "earlier"
-    return f"Checkpoint {key.step!r} was already completed by {step.completed_by}, {when}."
+def _already(key: StepKey, step: StepState) -> Phrase:
+    when = step.completed_at.strftime("%Y-%m-%d %H:%M UTC") if step.completed_at else Phrase("earlier")
+    return Phrase("Checkpoint {step!r} was already completed by {by}, {when}.", step=key.step, by=step.completed_by, when=when)
 
 
 def _complete(march: _March, command: Complete) -> None:
@@ -309,10 +328,12 @@ def _complete(march: _March, command: Complete) -> None:
     checkpoint = planned.step.checkpoint
     step = _open_step(march, key, command.round)
     if checkpoint is None:
-        raise IllegalTransition(f"Step {key.step!r} has no checkpoint; its gate opens by itself.")
+        raise IllegalTransition(Phrase("Step {step!r} has no checkpoint; its gate opens by itself.", step=key.step))
     if step.leads_to and not command.change:
         raise CheckpointAlreadyCompleted(
-            f"{_already(key, step)} It waits for signatures; say that you want to change its answers to void them."
+            Phrase(
+                "{completed} It waits for signatures; say that you want to change its answers to void them.", completed=_already(key, step)
+            )
         )
     place, _ = place_of(march.state, key.site)
     answers, errors = check_answers(checkpoint.form, command.answers, clocks.local_date(march.now, place), {"launch": march.state.launch})
@@ -339,10 +360,15 @@ def _sign(march: _March, command: Sign) -> None:
     step = _open_step(march, key, command.round)
     wanted = next_signature(planned, step)
     if wanted is None:
-        raise IllegalTransition(f"Checkpoint {key.step!r} has nothing to sign now; {_nothing_to_sign(step)}.")
+        raise IllegalTransition(_nothing_to_sign(key, step))
     if wanted.different_person and command.by in who_acted(step):
         raise Refused(
-            f"{command.by} completed or signed {key.step!r} before; signature {len(step.signatures) + 1} must be another person's."
+            Phrase(
+                "{by} completed or signed {step!r} before; signature {signatures} must be another person's.",
+                by=command.by,
+                step=key.step,
+                signatures=len(step.signatures) + 1,
+            )
         )
     if command.shown and command.shown != answers_hash(step.answers):
         raise IllegalTransition(
@@ -360,8 +386,10 @@ def _sign(march: _March, command: Sign) -> None:
     march.agenda.append(key)
 
 
-def _nothing_to_sign(step: StepState) -> str:
-    return "it has not been completed" if step.answers is None else "its gate is closed on the answers given"
+def _nothing_to_sign(key: StepKey, step: StepState) -> Phrase:
+    if step.answers is None:
+        return Phrase("Checkpoint {step!r} has nothing to sign now; it has not been completed.", step=key.step)
+    return Phrase("Checkpoint {step!r} has nothing to sign now; its gate is closed on the answers given.", step=key.step)
 
 
 def _reopen(march: _March, command: Reopen) -> None:
@@ -385,7 +413,14 @@ def _record_action(march: _March, command: RecordAction) -> None:
     if command.round != step.round or command.index < step.actions_done or step.status is not StepStatus.WORKING:
         return  # recorded before, or no longer wanted: the machine may always repeat itself
     if command.index > step.actions_done:
-        raise IllegalTransition(f"Action {command.index} of {key.step!r} cannot end before action {step.actions_done}.")
+        raise IllegalTransition(
+            Phrase(
+                "Action {index} of {step!r} cannot end before action {actions_done}.",
+                index=command.index,
+                step=key.step,
+                actions_done=step.actions_done,
+            )
+        )
     action = planned.step.run[command.index].do
     if command.error is not None:
         march.note(FactKind.ACTION_FAILED, key, index=command.index, do=action, error=command.error)
@@ -399,22 +434,24 @@ def _record_action(march: _March, command: RecordAction) -> None:
 def _retry_action(march: _March, command: RetryAction) -> None:
     step = march.state.step(command.key)
     if step.status is not StepStatus.INCIDENT or command.round != step.round:
-        raise IllegalTransition(f"Step {command.key.step!r} is {step.status}; only an incident can be retried.")
+        raise IllegalTransition(
+            Phrase("Step {step!r} is {status}; only an incident can be retried.", step=command.key.step, status=step.status)
+        )
     march.note(FactKind.ACTION_RETRIED, command.key, by=command.by, role="project_manager")
 
 
 def _known_site(march: _March, site: str) -> None:
     if site and site not in march.state.every_site():
-        raise IllegalTransition(f"Site {site} takes no part in this experiment.")
+        raise IllegalTransition(Phrase("Site {site} takes no part in this experiment.", site=site))
     if march.state.site_is_stopped(site):
-        raise IllegalTransition(f"Site {site} has already left the experiment.")
+        raise IllegalTransition(Phrase("Site {site} has already left the experiment.", site=site))
 
 
 def _hold(march: _March, command: Hold) -> None:
     _known_site(march, command.site)
     held = march.state.sites[command.site].state is SiteState.ON_HOLD if command.site else march.state.status is ExperimentState.ON_HOLD
     if held:
-        raise IllegalTransition(f"{command.site or 'The experiment'} is already on hold.")
+        raise IllegalTransition(Phrase("{what} is already on hold.", what=command.site or Phrase("The experiment")))
     march.note(FactKind.HELD, by=command.by, role="project_manager", site=command.site, reason=command.reason)
 
 
@@ -422,7 +459,7 @@ def _release(march: _March, command: Release) -> None:
     _known_site(march, command.site)
     held = march.state.sites[command.site].state is SiteState.ON_HOLD if command.site else march.state.status is ExperimentState.ON_HOLD
     if not held:
-        raise IllegalTransition(f"{command.site or 'The experiment'} is not on hold.")
+        raise IllegalTransition(Phrase("{what} is not on hold.", what=command.site or Phrase("The experiment")))
     march.note(FactKind.RELEASED, by=command.by, role="project_manager", site=command.site, reason=command.reason)
     for key, step in sorted(march.state.steps.items()):
         if step.status.is_live and (not command.site or key.site == command.site) and not march.state.is_held(key.site):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from protocols.errors import UnknownThing
+from protocols.phrase import Phrase
 from protocols.state import StepKey
 
 
@@ -28,5 +29,7 @@ class CheckpointId(NamedTuple):
         """Read a checkpoint's name. Raises UnknownThing when it is not one."""
         parts = text.split(":")
         if len(parts) != 4 or not parts[3].isdecimal() or len(parts[3]) > 6 or not parts[0] or not parts[1]:
-            raise UnknownThing(f"{text!r} is not a checkpoint; one is written EXPERIMENT:step:SITE:round, as `insitu inbox` lists them.")
+            raise UnknownThing(
+                Phrase("{text!r} is not a checkpoint; one is written EXPERIMENT:step:SITE:round, as `insitu inbox` lists them.", text=text)
+            )
         return cls(parts[0], parts[1], parts[2], int(parts[3]))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from protocols.errors import UnknownThing
 from protocols.facts import Fact, FactKind
+from protocols.phrase import Phrase
 from sites.database import Database, table
 from sites.tables import Experiment, FactRow
 
@@ -81,7 +82,7 @@ def verify_in(connection: Connection, code: str | None = None) -> dict[str, Any]
     chosen = select(_EXPERIMENT).order_by(_EXPERIMENT.c.id)
     experiments = list(connection.execute(chosen.where(_EXPERIMENT.c.code == code) if code else chosen).mappings())
     if code and not experiments:
-        raise UnknownThing(f"There is no experiment {code!r}; `insitu status` lists them.")
+        raise UnknownThing(Phrase("There is no experiment {code!r}; `insitu status` lists them.", code=code))
     found = [_verify_one(connection, dict(experiment)) for experiment in experiments]
     first_bad = next((bad for _, bad in found if bad), None)
     return {"ok": first_bad is None, "experiments": len(experiments), "facts": sum(count for count, _ in found), "first_bad": first_bad}

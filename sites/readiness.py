@@ -9,6 +9,7 @@ from sqlalchemy.sql import column
 from sqlalchemy.sql import table as named
 
 from protocols.errors import DatabaseUnavailable
+from protocols.phrase import Phrase
 from sites.clock import Clock
 from sites.database import Database
 
@@ -23,7 +24,11 @@ def make_ready(database: Database, clock: Clock) -> bool:
         return False
     if present and present not in known:
         raise DatabaseUnavailable(
-            f"The database has tables of revision {present}, this release of insitu knows up to {known[-1]}. Use the later release."
+            Phrase(
+                "The database has tables of revision {present}, this release of insitu knows up to {known}. Use the later release.",
+                present=present,
+                known=known[-1],
+            )
         )
     from sites.releases import add_library  # the protocols' parser and lint take half a second
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select
 
 from protocols.errors import Refused, UnknownThing
 from protocols.model import Protocol, canonical, content_hash
+from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
@@ -40,7 +41,11 @@ def add(database: Database, text: str, clock: Clock, file: str = "") -> dict[str
         known = connection.execute(_named(protocol.id, protocol.version)).mappings().first()
         if known and known["hash"] != release["hash"]:
             raise Refused(
-                f"Protocol {protocol.id} {protocol.version} was released with other content; a release never changes. Raise its version."
+                Phrase(
+                    "Protocol {id} {version} was released with other content; a release never changes. Raise its version.",
+                    id=protocol.id,
+                    version=protocol.version,
+                )
             )
         if not known:
             row = release | {"content": canonical(protocol), "source": text, "added_at": clock.now()}
@@ -61,8 +66,15 @@ def find_release(connection: Connection, protocol: str, version: str | None = No
     chosen = [row for row in rows if version in (None, row["version"])]
     if not chosen:
         known = sorted(set(connection.execute(select(_RELEASE.c.id)).scalars())) if not rows else [row["version"] for row in rows]
-        what = f"protocol {protocol!r}" if not rows else f"version {version} of protocol {protocol!r}"
-        raise UnknownThing(f"There is no {what}; known: {', '.join(known) or 'none'}. Add one with `insitu protocol add FILE`.")
+        what = Phrase("version {version} of protocol {protocol!r}", version=version, protocol=protocol)
+        what = what if rows else Phrase("protocol {protocol!r}", protocol=protocol)
+        raise UnknownThing(
+            Phrase(
+                "There is no {what}; known: {known}. Add one with `insitu protocol add FILE`.",
+                what=what,
+                known=", ".join(known) or Phrase("none"),
+            )
+        )
     return max(chosen, key=lambda row: _precedence(row["version"]))
 
 

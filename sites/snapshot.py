@@ -14,6 +14,7 @@ from protocols.clocks import Place, Suspension
 from protocols.engine import Decision
 from protocols.errors import IllegalTransition, UnknownThing
 from protocols.needs import awaits
+from protocols.phrase import Phrase
 from protocols.plan import Plan
 from protocols.state import ExperimentState, Signed, SiteInfo, SiteState, State, StepKey, StepState, StepStatus
 from sites.database import table
@@ -77,7 +78,7 @@ def find(connection: Connection, code: str, *, lock: bool = False, site: str = "
     query = _FIND_WITH_SITE if site and not lock else _FIND_AND_LOCK if lock else _FIND
     row = connection.execute(query, {"code": code, "site": site}).mappings().first()
     if row is None:
-        raise UnknownThing(f"There is no experiment {code!r}; `insitu status` lists them.")
+        raise UnknownThing(Phrase("There is no experiment {code!r}; `insitu status` lists them.", code=code))
     return dict(row)
 
 
@@ -87,15 +88,26 @@ def load(connection: Connection, row: Mapping[str, Any], key: StepKey | None = N
     if key is None:
         return Loaded(row, plan, _state(connection, row, plan, None, None))
     if key.step not in plan.steps:
-        raise UnknownThing(f"Protocol {row['protocol_id']} {row['version']} has no step {key.step!r}; it has {', '.join(plan.steps)}.")
-    if plan.is_site_step(key.step) is not bool(key.site):
-        wanted = "a site, as in CODE:step:SITE:1" if not key.site else "no site, as in CODE:step::1"
         raise UnknownThing(
-            f"Step {key.step!r} is a step of {'each site' if not key.site else 'the experiment'}; its checkpoint names {wanted}."
+            Phrase(
+                "Protocol {protocol_id} {version} has no step {step!r}; it has {steps}.",
+                protocol_id=row["protocol_id"],
+                version=row["version"],
+                step=key.step,
+                steps=", ".join(plan.steps),
+            )
         )
+    if plan.is_site_step(key.step) is not bool(key.site):
+        raise UnknownThing(_wrong_scope(key))
     names = plan.neighbourhood(key.step)
     fans_out = not key.site and any(plan.is_site_step(name) for name in names)
     return Loaded(row, plan, _state(connection, row, plan, names, None if fans_out else key.site))
+
+
+def _wrong_scope(key: StepKey) -> Phrase:
+    if key.site:
+        return Phrase("Step {step!r} is a step of the experiment; its checkpoint names no site, as in CODE:step::1.", step=key.step)
+    return Phrase("Step {step!r} is a step of each site; its checkpoint names a site, as in CODE:step:SITE:1.", step=key.step)
 
 
 def _state(connection: Connection, row: Mapping[str, Any], plan: Plan, names: frozenset[str] | None, site: str | None) -> State:
@@ -127,7 +139,7 @@ def _sites(connection: Connection, row: Mapping[str, Any], site: str | None) -> 
     # Sorted here: two databases need not agree on the order of letters, and facts are told in this one.
     found = {row["site"]: _site(dict(row)) for row in sorted(rows, key=lambda row: str(row["site"]))}
     if site and site not in found:
-        raise UnknownThing(f"Site {site} takes no part in this experiment.")
+        raise UnknownThing(Phrase("Site {site} takes no part in this experiment.", site=site))
     return found
 
 
@@ -249,7 +261,9 @@ def _save_steps(connection: Connection, loaded: Loaded, steps: list[StepState]) 
         old = loaded.state.steps[step.key].version
         where = {"of_experiment": loaded.id, "at_site": step.key.site, "of_step": step.key.step, "old_version": old}
         if connection.execute(_UPDATE_STEP, values | where).rowcount != 1:
-            raise IllegalTransition(f"Step {step.key.step!r} was changed by someone else at the same moment; look at it again.")
+            raise IllegalTransition(
+                Phrase("Step {step!r} was changed by someone else at the same moment; look at it again.", step=step.key.step)
+            )
 
 
 def _past_round(loaded: Loaded, step: StepState) -> dict[str, Any]:
