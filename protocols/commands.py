@@ -1,4 +1,4 @@
-"""Commands: what people, the machine and timers ask for, in the imperative."""
+"""Commands: what people, the machine and timers ask for, in the imperative. `of` is whom a deputy acts for, "" for one's own role."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Launch:
     sites: tuple[Mapping[str, str], ...]
     launch: Mapping[str, Any]
     title: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Complete:
     answers: Mapping[str, Any]
     by: str
     change: bool = False
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Sign:
     by: str
     meaning: str
     shown: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Reopen:
     by: str
     role: str
     reason: str
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class RetryAction:
     key: StepKey
     round: int
     by: str
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Hold:
     by: str
     reason: str
     site: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class Release:
     by: str
     reason: str
     site: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,7 @@ class Stop:
     by: str
     reason: str
     site: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ def _about(plan: Plan, state: State, fact: Fact) -> Iterator[Owed]:
             yield Owed("closed", key, number, (MANAGER,))
         case FactKind.ACTION_FAILED:
             yield Owed("incident", key, number, (MANAGER,), f"{data['index']}.{state.step(key).version}")
+        case FactKind.GLASS_BROKEN:
+            yield Owed("glass", key, number, (MANAGER,), str(data["number"]), {"person": fact.by, "reason": data["reason"]})
         case FactKind.INCIDENT_REPORTED:
             yield Owed("incident", key, number, (MANAGER,), str(data["key"]))
 

@@ -12,8 +12,9 @@ from protocols import clocks
 from protocols.clocks import Place
 from protocols.commands import Launch
 from protocols.engine import Decision, decide
-from protocols.errors import InvalidAnswers, InvalidInput, Refused, UnknownThing
+from protocols.errors import InvalidAnswers, InvalidInput, UnknownThing
 from protocols.forms import check_answers
+from protocols.phrase import Phrase
 from protocols.plan import Plan
 from protocols.state import State
 from sites import policy
@@ -42,27 +43,16 @@ def launched(
     """
     release = find_release(connection, protocol, version)
     plan = plan_of(connection, release["hash"])
-    _refuse_what_nobody_checks(plan)
     places = _places(connection, sites)
     today = clocks.local_date(now, Place(places[0]["territory"], places[0]["timezone"]))
-    policy.require_manager(connection, by, on=today, to=f"launch {protocol}")
+    of = policy.require_manager(connection, by, on=today, to=Phrase("launch {protocol}", protocol=protocol))
     kept, errors = check_answers(plan.protocol.launch, launch, today)
     if errors:
         raise InvalidAnswers(f"launch of {protocol}", errors)
-    decision = decide(plan, State(), Launch(by, tuple(places), kept, title or ""), now)
+    decision = decide(plan, State(), Launch(by, tuple(places), kept, title or "", of), now)
     row = _insert(connection, release, title or "", decision.state, by, now)
     _insert_sites(connection, row["id"], plan, places)
     return Loaded(row, plan, State(sites=dict(decision.state.sites))), decision
-
-
-def _refuse_what_nobody_checks(plan: Plan) -> None:
-    """Roles that require a delegation or a training are refused until these are kept: a rule must not look enforced when it is not."""
-    if asking := {name: role.requires for name, role in plan.protocol.roles.items() if role.requires}:
-        listed = "; ".join(f"{name}: {' and '.join(requires)}" for name, requires in asking.items())
-        raise Refused(
-            f"Protocol {plan.protocol.id} {plan.protocol.version} has roles with requirements ({listed}). insitu keeps neither "
-            "delegations nor trainings yet and could not enforce them, so nothing was launched. Launch a version without `requires`."
-        )
 
 
 def _insert(connection: Connection, release: Mapping[str, Any], title: str, state: State, by: str, now: datetime) -> dict[str, Any]:

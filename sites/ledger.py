@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -22,12 +22,14 @@ from protocols.errors import (
     InsituError,
     InvalidAnswers,
     InvalidInput,
+    NotQualified,
     UnknownThing,
 )
 from protocols.facts import Fact, FactKind
 from protocols.model import in_locale
 from protocols.needs import needs
 from protocols.notices import Owed, alarms, messages, reconsider_alarm
+from protocols.phrase import Phrase
 from protocols.plan import Plan
 from protocols.state import SliceTooSmall, StepKey
 from sites import policy, timers
@@ -113,7 +115,7 @@ class Ledger:
 
         With `change`, answers that wait for signatures are replaced and these voided. Answers refused, or come too late because
         someone was first, are kept as the person's draft. Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
-        NotAssigned, UnknownThing, CommandReused.
+        NotAssigned, InConflict, NotQualified, UnknownThing, CommandReused.
         """
         name = CheckpointId.parse(checkpoint)
         try:
@@ -122,9 +124,9 @@ class Ledger:
                 commands.Complete(name.key, name.round, answers, by, change),
                 {"complete": checkpoint, "answers": dict(answers), "by": by} | ({"change": True} if change else {}),
                 command_id,
-                lambda connection, loaded, now: self._may_answer(connection, loaded, name, by, now),
+                lambda connection, loaded, now: self._may_answer(connection, loaded, name, by, now, qualified=True),
             )
-        except (InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition):
+        except (InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition, NotQualified):
             with suppress(InsituError):  # why it was refused matters more
                 self.save_draft(checkpoint, by, answers)
             raise
@@ -140,11 +142,12 @@ class Ledger:
         name = CheckpointId.parse(checkpoint)
         said = [meaning or ""]
 
-        def may_sign(connection: Connection, loaded: Loaded, now: datetime) -> None:
+        def may_sign(connection: Connection, loaded: Loaded, now: datetime) -> str:
             wanted = next_signature(loaded.plan.steps[name.step], loaded.state.step(name.key))
-            if wanted is not None:
-                self._require(connection, loaded, name, by, wanted.role, now, to=f"sign {checkpoint}")
-                said[0] = meaning or in_locale(wanted.meaning, _locale_of(connection, by))
+            if wanted is None:
+                return ""
+            said[0] = meaning or in_locale(wanted.meaning, _locale_of(connection, by))
+            return self._require(connection, loaded, name, by, wanted.role, now, to=Phrase("sign {checkpoint}", checkpoint=checkpoint))
 
         return self._act(
             name,
@@ -162,18 +165,13 @@ class Ledger:
         name, why = CheckpointId.parse(checkpoint), _said(reason)
         role = [policy.MANAGER]
 
-        def may_reopen(connection: Connection, loaded: Loaded, now: datetime) -> None:
-            checkpoint = loaded.plan.steps[name.step].step.checkpoint
-            on = _today(loaded, name.key, now)
-            if (
-                checkpoint
-                and policy.standing(
-                    connection, by, checkpoint.role, site=name.site, experiment=loaded.code, on=on, plan=loaded.plan
-                ).may_act
-            ):
-                role[0] = checkpoint.role
-            else:
-                policy.require_manager(connection, by, experiment=loaded.code, on=on, to=f"reopen {name}")
+        def may_reopen(connection: Connection, loaded: Loaded, now: datetime) -> str:
+            asked, on, here = loaded.plan.steps[name.step].step.checkpoint, _today(loaded, name.key, now), {"experiment": loaded.code}
+            stands = policy.standing(connection, by, asked.role, site=name.site, on=on, plan=loaded.plan, **here) if asked else None
+            if asked is None or stands is None or not stands.may_act:
+                return policy.require_manager(connection, by, on=on, to=Phrase("reopen {checkpoint}", checkpoint=str(name)), **here)
+            role[0] = asked.role
+            return stands.of
 
         return self._act(
             name,
@@ -204,7 +202,11 @@ class Ledger:
             {"retry": checkpoint, "by": by},
             command_id,
             lambda connection, loaded, now: policy.require_manager(
-                connection, by, experiment=loaded.code, on=_today(loaded, name.key, now), to=f"retry {checkpoint}"
+                connection,
+                by,
+                experiment=loaded.code,
+                on=_today(loaded, name.key, now),
+                to=Phrase("retry {checkpoint}", checkpoint=checkpoint),
             ),
         )
 
@@ -233,7 +235,7 @@ class Ledger:
         self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, answers: Mapping[str, Any], origin: str
     ) -> None:
         if loaded.plan.steps[name.step].step.checkpoint is None or name.round > loaded.state.step(name.key).round:
-            raise IllegalTransition(f"{name} asks for no answers; `insitu inbox` lists what does.")
+            raise IllegalTransition(Phrase("{name} asks for no answers; `insitu inbox` lists what does.", name=name))
         where = {"experiment_id": loaded.id, "site": name.site, "step": name.step, "round": name.round, "person": by}
         values = {"answers": _storable(answers), "origin": origin, "saved_at": self.clock.now()}
         connection.execute(upserted(self.database.dialect, _DRAFT, where | values, list(where)))
@@ -290,6 +292,11 @@ class Ledger:
             self._write(connection, loaded, Decision(facts, loaded.state))
         return True
 
+    def tell(self, connection: Connection, row: Mapping[str, Any], fact: Fact) -> None:
+        """Journal a fact that only tells, and owe its messages, in the caller's transaction; `row` is the experiment's, locked."""
+        loaded = load(connection, row)
+        self._write(connection, loaded, Decision((fact,), loaded.state))
+
     def resolve_incident(self, experiment: str, key: str) -> None:
         """Mark an incident as over; one that is over or unknown stays as it is."""
         with self.database.write() as connection:
@@ -327,7 +334,7 @@ class Ledger:
         with self.database.read() as connection:
             row = connection.execute(select(_DOCUMENT).where(_DOCUMENT.c.hash == key)).mappings().first()
         if row is None:
-            raise UnknownThing(f"There is no document {key!r}.")
+            raise UnknownThing(Phrase("There is no document {key!r}.", key=key))
         return dict(row)
 
     # ------------------------------------------------------------------ how a command is carried out
@@ -338,18 +345,20 @@ class Ledger:
         command: commands.Command | Callable[[], commands.Command],
         described: Mapping[str, Any],
         command_id: str | None,
-        allowed: Callable[[Connection, Loaded, datetime], None] | None,
+        allowed: Callable[[Connection, Loaded, datetime], str] | None,
     ) -> Result:
-        """Carry out a command about one checkpoint: decide on a slice, and write if nobody was faster; else decide again in turn."""
+        """Carry out a command about one checkpoint: decide on a slice, and write if nobody was faster; else decide again in turn.
+
+        `allowed` raises unless the person may, and gives whom they deputise for.
+        """
 
         def weigh(connection: Connection, row: Mapping[str, Any]) -> Weighed:
             if earlier := first_result(connection, command_id, described):
                 return Weighed(None, None, earlier)
             now = self._now(row)
             loaded = load(connection, row, name.key)
-            if allowed:
-                allowed(connection, loaded, now)
-            asked = command() if callable(command) else command
+            of = allowed(connection, loaded, now) if allowed else ""
+            asked = _in_place_of(of, command() if callable(command) else command)
             loaded, decision = self._decide(connection, loaded, asked, now)
             locale_of = partial(_locale_of, connection, getattr(asked, "by", ""))
             return Weighed(loaded, decision, _outcome(name, loaded.plan, decision, now, locale_of))
@@ -388,10 +397,9 @@ class Ledger:
                 return earlier
             now = self._now(row)
             loaded = load(connection, row)
-            policy.require_manager(
-                connection, command.by, experiment=experiment, on=_today(loaded, StepKey(""), now), to=f"{act} {experiment}"
-            )
-            decision = decide(loaded.plan, loaded.state, command, now)
+            on, to = _today(loaded, StepKey(""), now), _managing(act, experiment)
+            of = policy.require_manager(connection, command.by, experiment=experiment, on=on, to=to)
+            decision = decide(loaded.plan, loaded.state, replace(command, of=of), now)
             self._write(connection, loaded, decision)
             result = {"code": experiment, "state": decision.state.status.value}
             remember(connection, command_id, described, result, now)
@@ -455,18 +463,43 @@ class Ledger:
         last: datetime = row["changed_at"]
         return max(self.clock.now(), last)
 
-    def _may_answer(self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, now: datetime) -> None:
-        if checkpoint := loaded.plan.steps[name.step].step.checkpoint:
-            self._require(connection, loaded, name, by, checkpoint.role, now, to=f"complete {name}")
+    def _may_answer(
+        self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, now: datetime, *, qualified: bool = False
+    ) -> str:
+        """Whom they deputise for. A draft binds nobody, so only a completion asks for what the role requires."""
+        checkpoint, to = loaded.plan.steps[name.step].step.checkpoint, Phrase("complete {checkpoint}", checkpoint=str(name))
+        return self._require(connection, loaded, name, by, checkpoint.role, now, to=to, qualified=qualified) if checkpoint else ""
 
-    def _require(self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, role: str, now: datetime, *, to: str) -> None:
-        on = _today(loaded, name.key, now)
-        policy.require(connection, by, role, site=name.site, experiment=loaded.code, on=on, to=to)
+    def _require(
+        self,
+        connection: Connection,
+        loaded: Loaded,
+        name: CheckpointId,
+        by: str,
+        role: str,
+        now: datetime,
+        *,
+        to: str,
+        qualified: bool = True,
+    ) -> str:
+        on, plan = _today(loaded, name.key, now), loaded.plan if qualified else None
+        return policy.require(connection, by, role, site=name.site, experiment=loaded.code, on=on, to=to, plan=plan)
+
+
+def _in_place_of(of: str, command: commands.Command) -> commands.Command:
+    """The command as a deputy gives it."""
+    return command if not of or isinstance(command, (commands.RecordAction, commands.Remember)) else replace(command, of=of)
+
+
+def _managing(act: str, experiment: str) -> Phrase:
+    if act == "hold":
+        return Phrase("put {experiment} on hold", experiment=experiment)
+    return Phrase("release {experiment}", experiment=experiment) if act == "release" else Phrase("stop {experiment}", experiment=experiment)
 
 
 def _said(reason: str) -> str:
     if not reason.strip():
-        raise InvalidInput("A reason is needed, so that others understand later why this was done. Give one with --reason.")
+        raise InvalidInput(Phrase("A reason is needed, so that others understand later why this was done. Give one with --reason."))
     return reason.strip()
 
 

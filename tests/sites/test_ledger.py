@@ -219,14 +219,6 @@ def test_a_site_named_twice_takes_part_once(small: Ledger) -> None:
     assert [site["code"] for site in inbox.status(small.database, code, small.clock.now())["sites"]] == ["CAEN", "METZ"]
 
 
-def test_a_protocol_whose_roles_require_a_delegation_is_not_launched_unchecked(small: Ledger, release: Callable[[str], str]) -> None:
-    release(
-        SMALL.replace("id: small", "id: strict").replace("principal_investigator: {", "principal_investigator: {requires: [delegation], ")
-    )
-    with pytest.raises(Refused, match="principal_investigator: delegation"):
-        small.launch("strict", ["CAEN"], {"target": 1}, "project_manager")
-
-
 # ------------------------------------------------------------------ names of things
 
 
