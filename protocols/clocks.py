@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from protocols.errors import InvalidInput
 from protocols.model import Calendar, Due
+from protocols.phrase import Phrase
 
 ONE_DAY = timedelta(days=1)
 OFFICE_OPENS = time(8)
@@ -255,8 +256,8 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        nearest = _nearest(name, {known: known for known in available_timezones()})
-        raise InvalidInput(f"Time zone {name!r} is not known. {nearest or 'Give an IANA name such as Europe/Paris.'}") from None
+        advice = _nearest(name, {known: known for known in available_timezones()}) or Phrase("Give an IANA name such as Europe/Paris.")
+        raise InvalidInput(Phrase("Time zone {name!r} is not known. {advice}", name=name, advice=advice)) from None
 
 
 @lru_cache(maxsize=1024)
@@ -320,14 +321,14 @@ def _is_iso(subdivision: str) -> bool:
 
 def _unknown_territory(territory: str, known: Mapping[str, str]) -> InvalidInput:
     if territory == "FR-GES":
-        advice = "Grand Est has departments with different public holidays: name the department, such as FR-51, FR-57 or FR-67."
+        advice = Phrase("Grand Est has departments with different public holidays: name the department, such as FR-51, FR-57 or FR-67.")
     else:
-        advice = _nearest(territory, known) or "Give an ISO 3166 code such as FR, FR-57, FR-974 or BE."
-    return InvalidInput(f"Territory {territory!r} is not known. {advice}")
+        advice = _nearest(territory, known) or Phrase("Give an ISO 3166 code such as FR, FR-57, FR-974 or BE.")
+    return InvalidInput(Phrase("Territory {territory!r} is not known. {advice}", territory=territory, advice=advice))
 
 
-def _nearest(word: str, known: Mapping[str, str]) -> str:
+def _nearest(word: str, known: Mapping[str, str]) -> Phrase | None:
     """`Did you mean …?`, or nothing when no known spelling is near; a difference of case alone is always near."""
     folded = {spelling.casefold(): name for spelling, name in sorted(known.items())}
     near = difflib.get_close_matches(word.casefold().strip(), folded, n=1, cutoff=0.5)
-    return f"Did you mean {folded[near[0]]!r}?" if near else ""
+    return Phrase("Did you mean {near!r}?", near=folded[near[0]]) if near else None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from protocols.phrase import Phrase
+
 
 class InsituError(Exception):
     """Something insitu refuses or cannot do; its message is fit for a user's eyes."""
@@ -145,5 +147,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The sentence that helps after an unknown word: the nearest spelling, else what is known when that is short."""
     names = sorted(known)
     if (near := nearest(word, names)) is not None:
-        return f" Did you mean `{near}`?"
-    return f" Known here: {', '.join(names)}." if 0 < len(names) <= 16 else ""
+        return Phrase(" Did you mean `{near}`?", near=near)
+    return Phrase(" Known here: {names}.", names=", ".join(names)) if 0 < len(names) <= 16 else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -14,6 +15,7 @@ from protocols.clocks import known_place
 from protocols.documents import Document, read_document
 from protocols.errors import InvalidImport, InvalidInput, InvalidProtocol, Problem, did_you_mean, nearest
 from protocols.model import LOCALES
+from protocols.phrase import Phrase
 
 KINDS = ("sites", "people", "assignments")
 SEPARATORS = ";,\t"
@@ -71,31 +73,31 @@ def _iso_date(text: str) -> bool:
         return False
 
 
-_NAME = Column(_one_line, "one line of at most 200 characters")
-_DATE = Column(_iso_date, "a date such as 2026-03-31", required=False)
-_SITE_CODE = Column(_CODE.fullmatch, "a code of letters, digits, `-`, `_` and `.`, 32 at most, such as CAEN")
-_PERSON_ID = Column(_PERSON.fullmatch, "an id of letters, digits, `.`, `-`, `_` and `@`, 64 at most, such as a.martin")
+_NAME = Column(_one_line, Phrase("one line of at most 200 characters"))
+_DATE = Column(_iso_date, Phrase("a date such as 2026-03-31"), required=False)
+_SITE_CODE = Column(_CODE.fullmatch, Phrase("a code of letters, digits, `-`, `_` and `.`, 32 at most, such as CAEN"))
+_PERSON_ID = Column(_PERSON.fullmatch, Phrase("an id of letters, digits, `.`, `-`, `_` and `@`, 64 at most, such as a.martin"))
 
 COLUMNS: dict[str, dict[str, Column]] = {
     "sites": {
         "code": _SITE_CODE,
         "name": _NAME,
-        "kind": Column(_SLUG.fullmatch, "a word in lower case such as public_hospital, clinic, nursing_home or town_practice"),
-        "territory": Column(bool, ""),
-        "timezone": Column(bool, ""),
+        "kind": Column(_SLUG.fullmatch, Phrase("a word in lower case such as public_hospital, clinic, nursing_home or town_practice")),
+        "territory": Column(bool, Phrase("the territory it stands in, such as FR or FR-974")),
+        "timezone": Column(bool, Phrase("its time zone, such as Europe/Paris")),
     },
     "people": {
         "id": _PERSON_ID,
         "name": _NAME,
-        "email": Column(_EMAIL.fullmatch, "an e-mail address such as a.martin@example.org"),
-        "locale": Column(LOCALES.__contains__, "fr or en", required=False, default="fr"),
-        "channels": Column(_CHANNEL.fullmatch, "an Apprise address such as tgram://…", required=False),
+        "email": Column(_EMAIL.fullmatch, Phrase("an e-mail address such as a.martin@example.org")),
+        "locale": Column(LOCALES.__contains__, Phrase("fr or en"), required=False, default="fr"),
+        "channels": Column(_CHANNEL.fullmatch, Phrase("an Apprise address such as tgram://…"), required=False),
     },
     "assignments": {
         "person": _PERSON_ID,
-        "role": Column(_SLUG.fullmatch, "a role of a protocol, such as site_coordinator"),
+        "role": Column(_SLUG.fullmatch, Phrase("a role of a protocol, such as site_coordinator")),
         "site": Column(_SITE_CODE.fits, _SITE_CODE.expected, required=False),
-        "experiment": Column(_one_line, "the code of an experiment", required=False),
+        "experiment": Column(_one_line, Phrase("the code of an experiment"), required=False),
         "from": _DATE,
         "until": _DATE,
     },
@@ -115,7 +117,7 @@ def decoded(content: bytes, file: str = "") -> str:
             return content.decode(encoding)
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
-    message = "This is not UTF-8 text. Save the file as UTF-8 (in Excel: CSV UTF-8) and import it again."
+    message = Phrase("This is not UTF-8 text. Save the file as UTF-8 (in Excel: CSV UTF-8) and import it again.")
     raise InvalidImport([Problem(line, "not_utf8", message, "", file)])
 
 
@@ -145,15 +147,20 @@ def _check(row: Row, sheet: Sheet) -> None:
         if isinstance(value, list):
             for place, address in enumerate(value, 1):
                 if not column.fits(address):  # an address can hold a password: it is not repeated
-                    sheet.blame(row.line, "bad_channel", f"Channel {place} is not {column.expected}.", path)
+                    sheet.blame(
+                        row.line, "bad_channel", Phrase("Channel {place} is not {expected}.", place=place, expected=column.expected), path
+                    )
         elif not value and column.required:
-            sheet.blame(row.line, "missing_value", f"`{name}` is missing: {column.expected or 'it says where the site stands'}.", path)
+            said = Phrase("`{name}` is missing: {expected}.", name=name, expected=column.expected)
+            sheet.blame(row.line, "missing_value", said, path)
         elif value and not column.fits(value):
-            sheet.blame(row.line, "bad_value", f"`{name}` should be {column.expected}, not {value!r}.{_hint(column, value)}", path)
+            words = {"name": name, "expected": column.expected, "value": value, "hint": _hint(column, value)}
+            sheet.blame(row.line, "bad_value", Phrase("`{name}` should be {expected}, not {value!r}.{hint}", **words), path)
     if row.kind == "sites":
         _check_place(row, sheet)
     if row.kind == "assignments" and "" < row.values["until"] < row.values["from"]:
-        sheet.blame(row.line, "ends_before_it_begins", f"It ends on {row.values['until']}, before it begins.", f"{row.path}.until")
+        said = Phrase("It ends on {until}, before it begins.", until=row.values["until"])
+        sheet.blame(row.line, "ends_before_it_begins", said, f"{row.path}.until".lstrip("."))
 
 
 def _hint(column: Column, value: str) -> str:
@@ -167,7 +174,7 @@ def _check_place(row: Row, sheet: Sheet) -> None:
         try:
             known_place(territory, timezone)
         except InvalidInput as error:
-            sheet.blame(row.line, f"unknown_{name}", str(error), f"{row.path}.{name}")
+            sheet.blame(row.line, f"unknown_{name}", error.args[0], f"{row.path}.{name}".lstrip("."))
 
 
 # ------------------------------------------------------------------ YAML
@@ -177,17 +184,19 @@ def _yaml_rows(text: str, sheet: Sheet) -> Iterator[Row]:
     try:
         document = read_document(text.removeprefix("\ufeff"), sheet.file)
     except InvalidProtocol as error:
-        expected = f"The file should be a map with the keys {', '.join(KINDS)}."
+        expected = Phrase("The file should be a map with the keys {keys}.", keys=", ".join(KINDS))
         shape = ("empty", "not_a_map")
         found = [Problem(one.line, one.code, expected if one.code in shape else one.message, one.path, one.file) for one in error.problems]
         raise InvalidImport(found) from None
     for kind, rows in document.value.items():
         if kind not in KINDS:
-            sheet.blame(document.line_of((kind,)), "unknown_key", f"`{kind}` is not known here.{did_you_mean(kind, KINDS)}", kind)
+            said = Phrase("`{kind}` is not known here.{hint}", kind=kind, hint=did_you_mean(kind, KINDS))
+            sheet.blame(document.line_of((kind,)), "unknown_key", said, kind)
         elif isinstance(rows, list):
             yield from _yaml_list(kind, rows, document, sheet)
         elif rows is not None:
-            sheet.blame(document.line_of((kind,)), "not_a_list", f"`{kind}` should be a list, each item on a line with `- `.", kind)
+            said = Phrase("`{kind}` should be a list, each item on a line with `- `.", kind=kind)
+            sheet.blame(document.line_of((kind,)), "not_a_list", said, kind)
 
 
 def _yaml_list(kind: str, rows: list[Any], document: Document, sheet: Sheet) -> Iterator[Row]:
@@ -196,11 +205,13 @@ def _yaml_list(kind: str, rows: list[Any], document: Document, sheet: Sheet) -> 
         path = f"{kind}.{place}"
         line = document.line_of((kind, place))
         if not isinstance(given, dict):
-            sheet.blame(line, "not_a_map", f"An item of `{kind}` is written {{{', '.join(columns)}}}.", path)
+            said = Phrase("An item of `{kind}` is written {{{names}}}.", kind=kind, names=", ".join(columns))
+            sheet.blame(line, "not_a_map", said, path)
             continue
         for name in sorted(given.keys() - columns.keys()):
             at = document.line_of((kind, place, name))
-            sheet.blame(at, "unknown_key", f"`{name}` is not a key of {kind}.{did_you_mean(name, columns)}", f"{path}.{name}")
+            said = Phrase("`{name}` is not a key of {kind}.{hint}", name=name, kind=kind, hint=did_you_mean(name, columns))
+            sheet.blame(at, "unknown_key", said, f"{path}.{name}")
             if meant := nearest(name, columns):  # so that it is not called missing as well
                 given = {meant: given[name]} | given
         yield Row(kind, {name: _yaml_value(name, given, line, path, sheet) for name in columns}, line, path)
@@ -215,8 +226,9 @@ def _yaml_value(name: str, given: Mapping[str, Any], line: int, path: str, sheet
         value = _default(path, name) if value is None else value
         fine = isinstance(value, str)
     if not fine:
-        wanted = "a list of texts" if name == "channels" else f'text: write "{value}" with quotes'
-        sheet.blame(line, "not_text", f"`{name}` should be {wanted}.", f"{path}.{name}")
+        written = Phrase('`{name}` should be text: write "{value}" with quotes.', name=name, value=value)
+        said = Phrase("`{name}` should be a list of texts.", name=name) if name == "channels" else written
+        sheet.blame(line, "not_text", said, f"{path}.{name}")
         return [] if name == "channels" else str(value)
     return value
 
@@ -249,9 +261,10 @@ def _csv_rows(text: str, sheet: Sheet) -> Iterator[Row]:
             elif kind:
                 yield from _csv_row(kind, names, cells, line, sheet)
     except csv.Error as error:
-        sheet.blame(reader.line_num + skipped, "not_csv", f"This is not a row of CSV: {error}. Is a quote left open?")
+        said = Phrase("This is not a row of CSV: {why}. Is a quote left open?", why=str(error))
+        sheet.blame(reader.line_num + skipped, "not_csv", said)
     if not names:
-        sheet.blame(1, "empty", "The file is empty; its first line should name the columns.")
+        sheet.blame(1, "empty", Phrase("The file is empty; its first line should name the columns."))
 
 
 def _kind_of(names: list[str], line: int, sheet: Sheet) -> str:
@@ -261,26 +274,57 @@ def _kind_of(names: list[str], line: int, sheet: Sheet) -> str:
     missing = [name for name, column in columns.items() if column.required and name not in names]
     if missing == [name for name, column in columns.items() if column.required]:
         wanted = "; ".join(f"{kind}: {', '.join(columns)}" for kind, columns in COLUMNS.items())
-        sheet.blame(line, "unknown_columns", f"The first line should name the columns of one of {wanted}.")
+        sheet.blame(line, "unknown_columns", Phrase("The first line should name the columns of one of {wanted}.", wanted=wanted))
         return ""
     for name in names:
         if name not in columns:
-            sheet.blame(line, "unknown_key", f"`{name}` is not a column of {kind}.{did_you_mean(name, columns)}", name)
+            said = Phrase("`{name}` is not a column of {kind}.{hint}", name=name, kind=kind, hint=did_you_mean(name, columns))
+            sheet.blame(line, "unknown_key", said, name)
     for name in {name for name in names if names.count(name) > 1}:
-        sheet.blame(line, "duplicate_key", f"The column `{name}` is there twice.", name)
+        sheet.blame(line, "duplicate_key", Phrase("The column `{name}` is there twice.", name=name), name)
     for name in missing:
-        sheet.blame(line, "missing_key", f"The column `{name}` is missing for {kind}.", name)
+        sheet.blame(line, "missing_key", Phrase("The column `{name}` is missing for {kind}.", name=name, kind=kind), name)
     return kind if not sheet.problems else ""
 
 
 def _csv_row(kind: str, names: list[str], cells: list[str], line: int, sheet: Sheet) -> Iterator[Row]:
     if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
-        sheet.blame(
-            line, "too_many_cells", f"The row has {len(cells)} cells for {len(names)} columns. Is a separator inside a name unquoted?"
+        said = Phrase(
+            "The row has {cells} cells for {columns} columns. Is a separator inside a name unquoted?",
+            cells=len(cells),
+            columns=len(names),
         )
+        sheet.blame(line, "too_many_cells", said)
         return
-    given = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+    given = dict(zip(names, (typed_cell(cell.strip()) for cell in cells), strict=False))
     values: dict[str, Any] = {name: given.get(name) or column.default for name, column in COLUMNS[kind].items()}
     if "channels" in values:
         values["channels"] = values["channels"].split()
     yield Row(kind, values, line, f"{kind}.{line}")
+
+
+# ------------------------------------------------------------------ the other way round
+
+# A spreadsheet runs what begins so (OWASP, CSV injection). Apostrophes before it are counted in, so that `typed_cell` undoes `safe_cell`.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_DEFUSED = re.compile(r"'+[=+\-@\t\r]")
+
+
+def safe_cell(value: Any) -> str:
+    """A value as a cell of a CSV file that no spreadsheet takes for a formula: such a text gets an apostrophe before it; "" for None."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def typed_cell(cell: str) -> str:
+    """What `safe_cell` was given: an exported file that is imported again changes nothing."""
+    return cell[1:] if _DEFUSED.match(cell) else cell
+
+
+def as_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as the CSV that a French Excel opens with a double click: a byte order mark, semicolons, every cell defused."""
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
+    writer.writerow([safe_cell(name) for name in names])
+    writer.writerows([safe_cell(value) for value in row] for row in rows)
+    return "\ufeff" + out.getvalue()

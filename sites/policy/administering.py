@@ -1,0 +1,151 @@
+"""To administer: which people, assignments and sites a project manager sees and changes, those of all or of their experiments alone."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select, true
+
+from protocols import clocks
+from protocols.clocks import Place
+from protocols.errors import NotAssigned, UnknownThing
+from protocols.needs import MANAGER
+from protocols.phrase import Phrase
+from sites.database import table
+from sites.policy.seeing import INVESTIGATOR, Reader
+from sites.releases import plan_of
+from sites.tables import Account, Assignment, Delegation, Deputy, Experiment, ExperimentSite, Person, Site, Training
+
+_ASSIGNMENT, _PERSON, _DEPUTY, _SITE = table(Assignment), table(Person), table(Deputy), table(Site)
+_DELEGATION, _TRAINING, _ACCOUNT = table(Delegation), table(Training), table(Account)
+_EXPERIMENT, _TAKES_PART = table(Experiment), table(ExperimentSite)
+
+
+# ------------------------------------------------------------------ what they see
+
+
+def seen_assignments(connection: Connection, reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on assignments, that keeps those that count in an experiment the reader manages; none for whoever manages nothing."""
+    if reader.is_manager:
+        return true()
+    managed = sorted(reader.managed or ())
+    if not managed:
+        return false()
+    query = select(_EXPERIMENT.c.protocol).where(_EXPERIMENT.c.code.in_(managed)).distinct()
+    everywhere = _ASSIGNMENT.c.experiment == ""
+    ways = [_of_protocol(connection, found, managed) for found in connection.execute(query).scalars()]
+    return or_(_ASSIGNMENT.c.experiment.in_(managed), *(and_(everywhere, way) for way in ways))
+
+
+def _of_protocol(connection: Connection, protocol: str, managed: list[str]) -> ColumnElement[bool]:
+    """Assignments to every experiment that count in those managed which follow this protocol."""
+    roles = plan_of(connection, protocol).protocol.roles
+    of_sites = [role for role, described in roles.items() if described.scope == "site"]
+    places = _sites_of(managed).where(_EXPERIMENT.c.protocol == protocol)
+    wide = and_(_ASSIGNMENT.c.site == "", _ASSIGNMENT.c.role.in_([*roles, MANAGER]))
+    return or_(wide, and_(_ASSIGNMENT.c.role.in_(of_sites), _ASSIGNMENT.c.site.in_(places)))
+
+
+def _sites_of(managed: list[str]) -> Select[Any]:
+    joined = _TAKES_PART.join(_EXPERIMENT, _EXPERIMENT.c.id == _TAKES_PART.c.experiment_id)
+    return select(_TAKES_PART.c.site).select_from(joined).where(_EXPERIMENT.c.code.in_(managed))
+
+
+def seen_people(connection: Connection, reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on people, that keeps those who have to do with an experiment the reader manages: its roles, their deputies, its logs."""
+    if reader.is_manager:
+        return true()
+    managed = sorted(reader.managed or ())
+    if not managed:
+        return false()
+    holders = select(_ASSIGNMENT.c.person).where(seen_assignments(connection, reader))
+    deputies = select(_DEPUTY.c.deputy).where(_DEPUTY.c.person.in_(holders))
+    delegated = select(_DELEGATION.c.person).where(_DELEGATION.c.experiment.in_(managed))
+    named = or_(*(_PERSON.c.id.in_(found) for found in (holders, deputies, delegated)))
+    return or_(_PERSON.c.id == reader.person, named)
+
+
+def seen_sites(reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on sites, that keeps those of the experiments the reader manages."""
+    return true() if reader.is_manager else _SITE.c.code.in_(_sites_of(sorted(reader.managed or ())))
+
+
+def seen_delegations(reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on delegations: those of the experiments managed, and of the sites investigated there."""
+    if reader.is_manager:
+        return true()
+    columns = _DELEGATION.c
+    ways = [
+        and_(*([columns.site == site] if site else []), *([columns.experiment == code] if code else []))
+        for site, code in _investigated(reader)
+    ]
+    return or_(columns.experiment.in_(sorted(reader.managed or ())), *ways)
+
+
+def seen_trainings(reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on trainings: those at a site, on the protocol, of an experiment managed or investigated there."""
+    if reader.is_manager:
+        return true()
+    managed = sorted(reader.managed or ())
+    ways = [_trained_in(_EXPERIMENT.c.code.in_(managed))] if managed else []
+    for site, code in _investigated(reader):
+        here = [_TRAINING.c.site == site] if site else []
+        ways.append(and_(*here, _trained_in(_EXPERIMENT.c.code == code) if code else true()))
+    return or_(false(), *ways)
+
+
+def _trained_in(experiments: ColumnElement[bool]) -> ColumnElement[bool]:
+    joined = _TAKES_PART.join(_EXPERIMENT, _EXPERIMENT.c.id == _TAKES_PART.c.experiment_id)
+    same = (_EXPERIMENT.c.protocol_id == _TRAINING.c.protocol, _TAKES_PART.c.site == _TRAINING.c.site)
+    return select(_TAKES_PART.c.site).select_from(joined).where(experiments, *same).exists()
+
+
+def _investigated(reader: Reader) -> list[tuple[str, str]]:
+    held = reader.in_force_at(Place())
+    return sorted({(one.site, one.experiment) for one in held if one.role == INVESTIGATOR})
+
+
+# ------------------------------------------------------------------ what they change
+
+
+def require_whole(reader: Reader, to: str) -> None:
+    """Let a project manager of everything act, or raise NotAssigned; `to` names the act, such as "change a site"."""
+    if not reader.is_manager:
+        raise NotAssigned(Phrase("Only a project manager of every experiment can {to}. Ask one of them.", to=to))
+
+
+def require_seen_person(connection: Connection, reader: Reader, person: str) -> None:
+    """Let a project manager read of a person, or raise UnknownThing: of somebody else's people as of nobody at all."""
+    query = select(_PERSON.c.id).where(_PERSON.c.id == person, seen_people(connection, reader))
+    if not connection.execute(query).first():
+        raise UnknownThing(Phrase("There is no {code} here that you may see.", code=person))
+
+
+def require_assigning(connection: Connection, reader: Reader, person: str, site: str, experiment: str) -> None:
+    """Let a manager give or end a role: anywhere for a manager of everything, else in an experiment of theirs, to people they see.
+
+    Raises NotAssigned, or UnknownThing for a person or a site that has nothing to do with their experiments.
+    """
+    if reader.is_manager:
+        return
+    if not experiment or not reader.manages(experiment):
+        raise NotAssigned(Phrase("You can give and end roles in the experiments you manage only. Choose one of them."))
+    require_seen_person(connection, reader, person)
+    if site and not connection.execute(_sites_of([experiment]).where(_TAKES_PART.c.site == site)).first():
+        raise UnknownThing(Phrase("There is no {code} here that you may see.", code=site))
+
+
+def somebody_manages(connection: Connection, on: date, *, but: str = "") -> bool:
+    """Whether, from the day after `on`, someone other than `but` manages everything and has an account that is open."""
+    can = select(_ACCOUNT.c.person).where(_ACCOUNT.c.disabled_at.is_(None))
+    lasts = or_(_ASSIGNMENT.c.until_date.is_(None), _ASSIGNMENT.c.until_date > on)
+    begun = or_(_ASSIGNMENT.c.from_date.is_(None), _ASSIGNMENT.c.from_date <= on)
+    wide = (_ASSIGNMENT.c.role == MANAGER, _ASSIGNMENT.c.site == "", _ASSIGNMENT.c.experiment == "")
+    query = select(_ASSIGNMENT.c.id).where(*wide, lasts, begun, _ASSIGNMENT.c.person.in_(can), _ASSIGNMENT.c.person != but)
+    return connection.execute(query).first() is not None
+
+
+def today(reader: Reader) -> date:
+    """The date that dated rights are read on, where the installation stands."""
+    return clocks.local_date(reader.now, Place())
