@@ -396,3 +396,28 @@ def _deadline(row: Row, plan: Plan, locale: str) -> dict[str, Any]:
         "week": (due_on - timedelta(days=due_on.weekday())).isoformat(),
         "is_legal": bool(step.due and step.due.calendar is Calendar.LEGAL),
     }
+
+
+# ------------------------------------------------------------------ what the list can be narrowed by
+
+
+def choices(database: Database, reader: policy.Reader, locale: str) -> dict[str, list[tuple[str, str]]]:
+    """What the experiments that the reader sees can be narrowed by: `protocols` and `sites`, each (id, what people call it), by name."""
+    with database.read() as connection:
+        seen = policy.seen_experiments(connection, reader)
+        hashes = connection.execute(select(_EXPERIMENT.c.protocol).where(seen).distinct()).scalars().all()
+        protocols = {plan.protocol.id: in_locale(plan.protocol.title, locale) for plan in (plan_of(connection, one) for one in hashes)}
+        sites = connection.execute(_sites(connection, reader, seen)).all()
+    return {
+        "protocols": sorted(protocols.items(), key=lambda one: one[1].casefold()),
+        "sites": sorted(((row.site, row.name) for row in sites), key=lambda one: one[1].casefold()),
+    }
+
+
+def _sites(connection: Connection, reader: policy.Reader, seen: ColumnElement[bool]) -> Any:
+    return (
+        select(_SITE.c.site, func.min(_SITE.c.name).label("name"))
+        .join_from(_SITE, _EXPERIMENT, _EXPERIMENT.c.id == _SITE.c.experiment_id)
+        .where(seen, policy.seen_rows(connection, reader, _SITE.c.site))
+        .group_by(_SITE.c.site)
+    )
