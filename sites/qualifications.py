@@ -292,18 +292,29 @@ def delegations(
     Each has its columns (`from`, `until` and `ended_on` as dates), `name`, its `state` today at the site (`unsigned`, `to_come`,
     `in_force`, `over`).
     """
-    managed = reader.managed
-    seen = [_DELEGATION.c.person == reader.person, *_investigated(reader, _DELEGATION)]
-    mine = true() if managed is None else or_(*seen, _DELEGATION.c.experiment.in_(managed))
     narrowed = [_DELEGATION.c.experiment == experiment] if experiment else []
     with database.read() as connection:
-        return _listed(connection, _DELEGATION, reader, [mine, *narrowed], site, person, page)
+        return _listed(connection, _DELEGATION, reader, [seen_delegations(reader), *narrowed], site, person, page)
+
+
+def seen_delegations(reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on delegations, that keeps those a reader sees."""
+    managed = reader.managed
+    seen = [_DELEGATION.c.person == reader.person, *_investigated(reader, _DELEGATION)]
+    return true() if managed is None else or_(*seen, _DELEGATION.c.experiment.in_(managed))
 
 
 def trainings(
     database: Database, reader: Reader, *, protocol: str = "", version: str = "", site: str = "", person: str = "", page: int = 1
 ) -> list[dict[str, Any]]:
     """The trainings a reader sees, as `delegations`; a manager of some experiments sees those on the protocols of these, at their sites."""
+    narrowed = [_TRAINING.c[name] == value for name, value in (("protocol", protocol), ("version", version)) if value]
+    with database.read() as connection:
+        return _listed(connection, _TRAINING, reader, [seen_trainings(reader), *narrowed], site, person, page)
+
+
+def seen_trainings(reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on trainings, that keeps those a reader sees."""
     managed = reader.managed
     theirs = (
         select(_EXPERIMENT.c.id)
@@ -316,10 +327,7 @@ def trainings(
         .exists()
     )
     seen = [_TRAINING.c.person == reader.person, *_investigated(reader, _TRAINING)]
-    mine = true() if managed is None else or_(*seen, theirs)
-    narrowed = [_TRAINING.c[name] == value for name, value in (("protocol", protocol), ("version", version)) if value]
-    with database.read() as connection:
-        return _listed(connection, _TRAINING, reader, [mine, *narrowed], site, person, page)
+    return true() if managed is None else or_(*seen, theirs)
 
 
 def _investigated(reader: Reader, log: Table) -> list[ColumnElement[bool]]:

@@ -171,6 +171,12 @@ def some_manager(request: Request) -> Visitor:
 
 
 @rule
+def administers(request: Request) -> Visitor:
+    """A project manager, or an investigator, of anything. Raises NotSignedIn, NotAssigned."""
+    return _managing(signed_in(request), lambda reader: reader.is_some_manager or reader.is_some_investigator)
+
+
+@rule
 def global_manager(request: Request) -> Visitor:
     """A project manager of everything. Raises NotSignedIn, NotAssigned."""
     return _managing(signed_in(request), lambda reader: reader.is_manager)
@@ -219,6 +225,7 @@ def sees_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint:
 Anyone = Annotated[None, Depends(anyone)]
 SignedIn = Annotated[Visitor, Depends(signed_in)]
 SomeManager = Annotated[Visitor, Depends(some_manager)]
+Administers = Annotated[Visitor, Depends(administers)]
 GlobalManager = Annotated[Visitor, Depends(global_manager)]
 SeesExperiment = Annotated[Seen, Depends(sees_experiment)]
 SeesCheckpoint = Annotated[SeenCheckpoint, Depends(sees_checkpoint)]

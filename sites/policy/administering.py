@@ -15,10 +15,11 @@ from protocols.phrase import Phrase
 from sites.database import table
 from sites.policy.seeing import INVESTIGATOR, Reader
 from sites.releases import plan_of
-from sites.tables import Account, Assignment, Delegation, Deputy, Experiment, ExperimentSite, Person, Site, Training
+from sites.tables import Account, Assignment, Delegation, Deputy, Experiment, ExperimentSite, Person, Release, Site
 
 _ASSIGNMENT, _PERSON, _DEPUTY, _SITE = table(Assignment), table(Person), table(Deputy), table(Site)
-_DELEGATION, _TRAINING, _ACCOUNT = table(Delegation), table(Training), table(Account)
+_RELEASE = table(Release)
+_DELEGATION, _ACCOUNT = table(Delegation), table(Account)
 _EXPERIMENT, _TAKES_PART = table(Experiment), table(ExperimentSite)
 
 
@@ -71,39 +72,30 @@ def seen_sites(reader: Reader) -> ColumnElement[bool]:
     return true() if reader.is_manager else _SITE.c.code.in_(_sites_of(sorted(reader.managed or ())))
 
 
-def seen_delegations(reader: Reader) -> ColumnElement[bool]:
-    """The WHERE, on delegations: those of the experiments managed, and of the sites investigated there."""
+def recordable_people(connection: Connection, reader: Reader) -> ColumnElement[bool]:
+    """The WHERE, on people, that keeps those whose delegations and trainings the reader may have to keep.
+
+    A manager's people, and those with a role at a site that the reader is an investigator of.
+    """
     if reader.is_manager:
         return true()
-    columns = _DELEGATION.c
-    ways = [
-        and_(*([columns.site == site] if site else []), *([columns.experiment == code] if code else []))
-        for site, code in _investigated(reader)
-    ]
-    return or_(columns.experiment.in_(sorted(reader.managed or ())), *ways)
+    held = [one for one in reader.in_force_at(Place()) if one.role == INVESTIGATOR]
+    ways = [_at_site(connection, one.site, one.experiment) for one in held]
+    there = [_PERSON.c.id.in_(select(_ASSIGNMENT.c.person).where(or_(*ways)))] if ways else []
+    return or_(seen_people(connection, reader), *there)
 
 
-def seen_trainings(reader: Reader) -> ColumnElement[bool]:
-    """The WHERE, on trainings: those at a site, on the protocol, of an experiment managed or investigated there."""
-    if reader.is_manager:
-        return true()
-    managed = sorted(reader.managed or ())
-    ways = [_trained_in(_EXPERIMENT.c.code.in_(managed))] if managed else []
-    for site, code in _investigated(reader):
-        here = [_TRAINING.c.site == site] if site else []
-        ways.append(and_(*here, _trained_in(_EXPERIMENT.c.code == code) if code else true()))
-    return or_(false(), *ways)
+def _at_site(connection: Connection, site: str, experiment: str) -> ColumnElement[bool]:
+    """Assignments that count at a site ("" for any) in an experiment ("" for any)."""
+    places = [_ASSIGNMENT.c.site.in_(("", site))] if site else []
+    named = [_ASSIGNMENT.c.experiment.in_(("", experiment))] if experiment else []
+    return and_(_ASSIGNMENT.c.role.in_(_site_roles(connection)), *places, *named)
 
 
-def _trained_in(experiments: ColumnElement[bool]) -> ColumnElement[bool]:
-    joined = _TAKES_PART.join(_EXPERIMENT, _EXPERIMENT.c.id == _TAKES_PART.c.experiment_id)
-    same = (_EXPERIMENT.c.protocol_id == _TRAINING.c.protocol, _TAKES_PART.c.site == _TRAINING.c.site)
-    return select(_TAKES_PART.c.site).select_from(joined).where(experiments, *same).exists()
-
-
-def _investigated(reader: Reader) -> list[tuple[str, str]]:
-    held = reader.in_force_at(Place())
-    return sorted({(one.site, one.experiment) for one in held if one.role == INVESTIGATOR})
+def _site_roles(connection: Connection) -> list[str]:
+    """Every role of a site that a released protocol has."""
+    plans = [plan_of(connection, found) for found in connection.execute(select(_RELEASE.c.hash)).scalars()]
+    return sorted({name for plan in plans for name, role in plan.protocol.roles.items() if role.scope == "site"})
 
 
 # ------------------------------------------------------------------ what they change
