@@ -154,11 +154,11 @@ def _items(connection: Connection, reader: policy.Reader, rows: list[Row], now: 
 def _accesses(connection: Connection, reader: policy.Reader, rows: list[Row], plans: Mapping[int, Plan]) -> dict[int, policy.Access]:
     """How much of each the reader sees; only the sites they might see anything of are looked up."""
     local = {one.site for one in reader.held if one.site} | {site for _, site in reader.glass if site}
-    here: dict[int, set[str]] = {row["id"]: set() for row in rows}
+    here: dict[int, dict[str, str]] = {row["id"]: {} for row in rows}
     if local:
-        query = select(_SITE.c.experiment_id, _SITE.c.site).where(_SITE.c.experiment_id.in_(here), _SITE.c.site.in_(local))
-        for found in connection.execute(query):
-            here[found.experiment_id].add(found.site)
+        query = select(_SITE.c.experiment_id, _SITE.c.site, _SITE.c.timezone)
+        for found in connection.execute(query.where(_SITE.c.experiment_id.in_(here), _SITE.c.site.in_(local))):
+            here[found.experiment_id][found.site] = found.timezone
     known = {row["id"]: policy.access(reader, row, plans[row["id"]], here[row["id"]]) for row in rows}
     return {key: one if one else _nothing(reader, key) for key, one in known.items()}
 
