@@ -7,11 +7,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select
+from sqlalchemy import Connection, bindparam, select
 
-from protocols import clocks
 from protocols.clocks import Place
-from protocols.engine import next_signature, who_acted
+from protocols.engine import next_signature
 from protocols.errors import UnknownThing
 from protocols.model import FormField, Protocol, in_locale
 from protocols.plan import Plan
@@ -20,11 +19,12 @@ from sites.board import PHASES, day, gate, head, is_late, iso, status, title_of
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.disclosure import journal
+from sites.duties import inbox
 from sites.releases import plan_of
-from sites.snapshot import Loaded, find, load, step_state
+from sites.snapshot import Loaded, find, load
 from sites.tables import Assignment, Draft, Experiment, ExperimentSite, PastRound, Person, Step
 
-# The board and the journal have rooms of their own; whoever reads finds all reads here.
+# The board, the journal and people's own tasks have rooms of their own; whoever reads finds all reads here.
 __all__ = [
     "checkpoint",
     "experiments",
@@ -74,91 +74,6 @@ def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[
         "progress": round(1 - row["pending"] / total, 3) if total else 1.0,
         "next_due_at": iso(min(dues)) if dues else None,
         "next_due_on": day(min(dues), Place(row["territory"], row["timezone"])) if dues else None,
-    }
-
-
-def inbox(database: Database, person: str, now: datetime, locale: str | None = None) -> list[dict[str, Any]]:
-    """The checkpoints a person may complete or sign now, the nearest deadline first. Raises UnknownThing for an unknown person.
-
-    A checkpoint of an experiment or site on hold is listed as `blocked`, with why.
-    """
-    with database.read() as connection:
-        known = connection.execute(select(_PERSON.c.locale).where(_PERSON.c.id == person)).first()
-        if known is None:
-            raise UnknownThing(f"There is no person {person!r}; `insitu person list` shows those there are.")
-        rows = [dict(row) for row in connection.execute(_mine(person)).mappings()]
-        possible = [row for row in rows if _assignment_holds(row, now) and not _is_anothers(connection, row, person)]
-        items = [_item(connection, row, now, locale or known.locale) for row in possible]
-    unique = {item["id"]: item for item in items}
-    return sorted(unique.values(), key=lambda item: (item["due_at"] is None, item["due_at"] or "", item["id"]))
-
-
-def _mine(person: str) -> Any:
-    at_site = _SITE.alias("at_site")
-    joined = (
-        _ASSIGNMENT.join(
-            _STEP, and_(_STEP.c.awaits_role == _ASSIGNMENT.c.role, or_(_ASSIGNMENT.c.site == "", _ASSIGNMENT.c.site == _STEP.c.site))
-        )
-        .join(_EXPERIMENT, _EXPERIMENT.c.id == _STEP.c.experiment_id)
-        .outerjoin(at_site, and_(at_site.c.experiment_id == _STEP.c.experiment_id, at_site.c.site == _STEP.c.site))
-    )
-    return (
-        select(
-            _STEP,
-            _EXPERIMENT.c.code,
-            _EXPERIMENT.c.title,
-            _EXPERIMENT.c.state,
-            _EXPERIMENT.c.protocol,
-            _EXPERIMENT.c.held_at.label("home_held_at"),
-            at_site.c.held_at.label("site_held_at"),
-            _EXPERIMENT.c.timezone.label("home_timezone"),
-            at_site.c.timezone.label("site_timezone"),
-            at_site.c.state.label("site_state"),
-            _ASSIGNMENT.c.from_date,
-            _ASSIGNMENT.c.until_date,
-        )
-        .select_from(joined)
-        .where(
-            _ASSIGNMENT.c.person == person,
-            _STEP.c.awaits_role != "",
-            _STEP.c.awaits.in_(("answers", "signature", "incident")),
-            or_(_ASSIGNMENT.c.experiment == "", _ASSIGNMENT.c.experiment == _EXPERIMENT.c.code),
-            _EXPERIMENT.c.state.in_((ExperimentState.RUNNING.value, ExperimentState.ON_HOLD.value)),
-        )
-    )
-
-
-def _assignment_holds(row: Mapping[str, Any], now: datetime) -> bool:
-    today = clocks.local_date(now, Place(timezone=row["site_timezone"] or row["home_timezone"]))
-    return (row["from_date"] is None or row["from_date"] <= today) and (row["until_date"] is None or row["until_date"] >= today)
-
-
-def _is_anothers(connection: Connection, row: Mapping[str, Any], person: str) -> bool:
-    """Whether the signature it waits for must be another person's than this one's."""
-    step = step_state(row)
-    wanted = next_signature(plan_of(connection, row["protocol"]).steps[row["step"]], step)
-    return wanted is not None and wanted.different_person and person in who_acted(step)
-
-
-def _item(connection: Connection, row: Mapping[str, Any], now: datetime, locale: str) -> dict[str, Any]:
-    plan = plan_of(connection, row["protocol"])
-    planned = plan.steps[row["step"]].step
-    # Both are set while a hold lasts, and only then: an ended experiment has no inbox.
-    held_since = min((moment for moment in (row["home_held_at"], row["site_held_at"]) if moment), default=None)
-    return {
-        "id": str(CheckpointId(row["code"], row["step"], row["site"], row["round"])),
-        "experiment": row["code"],
-        "experiment_title": title_of(row, plan, locale),
-        "step": row["step"],
-        "title": in_locale(planned.title, locale),
-        "site": row["site"] or None,
-        "round": row["round"],
-        "role": row["awaits_role"],
-        "due_at": iso(row["due_at"]),
-        "due_on": day(row["due_at"], Place(timezone=row["site_timezone"] or row["home_timezone"])),
-        "late": row["due_at"] is not None and row["due_at"] < (held_since or now),
-        "needs": row["awaits"],
-        "blocked": held_since is not None,
     }
 
 

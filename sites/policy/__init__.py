@@ -6,7 +6,7 @@ To *see* they hold any role there: `Access` says how much. Nobody learns of what
 """
 
 from protocols.needs import MANAGER
-from sites.policy.acting import Standing, deputies_of, holders, holds, in_force, require, require_manager, standing
+from sites.policy.acting import Qualified, Standing, deputies_of, holders, holds, in_force, require, require_manager, standing
 from sites.policy.seeing import (
     INVESTIGATOR,
     SPONSOR,
@@ -28,6 +28,7 @@ __all__ = [
     "SPONSOR",
     "Access",
     "Held",
+    "Qualified",
     "Reader",
     "Standing",
     "access",

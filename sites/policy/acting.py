@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -119,6 +119,52 @@ def standing(
         lacks = tuple(name for name in known.requires if not getattr(row, name))
     of = "" if row.holds else min(connection.execute(_DEPUTISED, asked).scalars(), default="")
     return Standing(bool(row.holds or of), bool(row.conflicted), lacks, of)
+
+
+@dataclass(frozen=True, slots=True)
+class Qualified:
+    """All that was ever delegated to a person and all their trainings, as the rows that are signed: to ask for many places at once."""
+
+    delegations: Mapping[tuple[str, str, str], Sequence[Any]]
+    trainings: Mapping[tuple[str, str, str], Sequence[Any]]
+
+    @classmethod
+    def of(cls, connection: Connection, person: str) -> Qualified:
+        """What a person has, in two statements."""
+        found: tuple[dict[tuple[str, str, str], list[Any]], ...] = ({}, {})
+        for kept, query in zip(found, (_DELEGATIONS_OF, _TRAININGS_OF), strict=True):
+            for row in connection.execute(query, {"person": person}):
+                kept.setdefault((row[0], row[1], row[2]), []).append(row)
+        return cls(*found)
+
+    def has(self, requirement: str, plan: Plan, role: str, site: str, experiment: str, on: date) -> bool:
+        """Whether a requirement of a role is met at a site of an experiment on that local date: what `standing` says, asked of the rows."""
+        if requirement == "delegation":
+            rows = self.delegations.get((role, site, experiment), ())
+        else:
+            rows = self.trainings.get((plan.protocol.id, plan.protocol.version, site), ())
+        return any(
+            row.begins <= on and (row.until_date is None or row.until_date >= on) and (row.ended_on is None or row.ended_on > on)
+            for row in rows
+        )
+
+
+_DELEGATIONS_OF = select(
+    _DELEGATION.c.role,
+    _DELEGATION.c.site,
+    _DELEGATION.c.experiment,
+    _DELEGATION.c.from_date.label("begins"),
+    _DELEGATION.c.until_date,
+    _DELEGATION.c.ended_on,
+).where(_DELEGATION.c.person == bindparam("person"), _DELEGATION.c.signed_at.is_not(None))
+_TRAININGS_OF = select(
+    _TRAINING.c.protocol,
+    _TRAINING.c.version,
+    _TRAINING.c.site,
+    _TRAINING.c.on_date.label("begins"),
+    _TRAINING.c.until_date,
+    _TRAINING.c.ended_on,
+).where(_TRAINING.c.person == bindparam("person"), _TRAINING.c.signed_at.is_not(None))
 
 
 def holds(connection: Connection, person: str, role: str, *, site: str, experiment: str, on: date) -> bool:
