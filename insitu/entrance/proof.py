@@ -28,7 +28,7 @@ def prove_again(request: Request, visitor: Visitor, form: Mapping[str, Any], *, 
     """
     doors = doors_of(request)
     if visitor.method == PROVIDER:
-        if is_fresh(visitor, doors.clock.now()):
+        if is_proven_lately(visitor, doors.clock.now()):
             return
         raise NotProven(
             Phrase("Prove who you are at {provider} first, then send this within two minutes.", provider=doors.settings.oidc_name)
@@ -41,6 +41,6 @@ def prove_again(request: Request, visitor: Visitor, form: Mapping[str, Any], *, 
             proven(connection, visitor.session, doors.clock.now(), address=address)
 
 
-def is_fresh(visitor: Visitor, now: datetime) -> bool:
-    """Whether a visitor proved within two minutes, at their OpenID provider, that it is them."""
-    return visitor.method == PROVIDER and visitor.proven_at is not None and timedelta(0) <= now - visitor.proven_at < FRESH
+def is_proven_lately(visitor: Visitor, now: datetime) -> bool:
+    """Whether a visitor proved within two minutes, in whatever way they do, that it is them."""
+    return visitor.session is not None and visitor.proven_at is not None and timedelta(0) <= now - visitor.proven_at < FRESH

@@ -1,8 +1,23 @@
 """The pages: server-rendered, working without JavaScript; no decisions."""
 
-from insitu.web import account, admin, calendar, checkpoint, entry, experiment, home, launch, library, link, notices, portfolio, today
-
-ROUTERS = tuple(
-    room.router
-    for room in (home, entry, account, notices, today, checkpoint, link, experiment, portfolio, launch, calendar, library, admin)
+from insitu.web import (
+    account,
+    admin,
+    calendar,
+    checkpoint,
+    entry,
+    experiment,
+    home,
+    invitation,
+    launch,
+    library,
+    link,
+    notices,
+    portfolio,
+    provider,
+    today,
 )
+
+_COMING_IN = (home, entry, invitation, provider, account, notices)
+_WORK = (today, checkpoint, link, experiment, portfolio, launch, calendar, library, admin)
+ROUTERS = tuple(room.router for room in (*_COMING_IN, *_WORK))

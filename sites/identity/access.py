@@ -30,6 +30,8 @@ class AccessKind(StrEnum):
     PASSWORD_CHANGED = "PasswordChanged"  # noqa: S105 - a kind
     SECOND_FACTOR_SET = "SecondFactorSet"  # codes of an authenticator are asked from now on
     SECOND_FACTOR_REMOVED = "SecondFactorRemoved"
+    PROVIDER_LINKED = "ProviderLinked"  # an OpenID provider's word is taken for a person from now on
+    PROVIDER_UNLINKED = "ProviderUnlinked"
     SIGNED_IN = "SignedIn"  # a session began
     SIGNED_OUT = "SignedOut"  # its person, or a manager, ended it
     PROVEN_AGAIN = "ProvenAgain"  # a person proved who they are within a session, to sign

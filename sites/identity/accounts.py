@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
 from protocols import clocks
 from protocols.clocks import Place
@@ -14,19 +14,20 @@ from protocols.errors import NotProven, Refused, UnknownThing
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
-from sites.database import Database, table
+from sites.database import Database, inserted_once, queue_up, table, upserted
 from sites.identity import links, passwords
 from sites.identity.access import AccessKind, note
 from sites.identity.proofs import Ways, prove, ways_of
 from sites.identity.sessions import end_sessions
 from sites.letters import owe_letter
-from sites.tables import Account, Person, Token
+from sites.tables import Account, Assignment, Link, Person, Token
 
 __all__ = [
     "INVITED_FOR",
     "NotProven",
     "Ways",
     "accept_invitation",
+    "accept_recovery",
     "account_of",
     "accounts",
     "change_password",
@@ -35,17 +36,23 @@ __all__ = [
     "enable",
     "has_accounts",
     "invite",
+    "new_account",
+    "person_of",
     "prove",
     "recover",
     "recovery_of",
+    "require_account_manager",
     "set_password",
+    "set_up",
     "ways_of",
 ]
 
-_ACCOUNT, _PERSON, _TOKEN = table(Account), table(Person), table(Token)
+_ACCOUNT, _PERSON, _TOKEN, _LINK = table(Account), table(Person), table(Token), table(Link)
+_ASSIGNMENT = table(Assignment)
 
 INVITED_FOR = timedelta(days=7)
 RECOVERED_FOR = timedelta(hours=1)
+RECOVERED_AGAIN = timedelta(minutes=5)
 
 _OF = select(_ACCOUNT).where(_ACCOUNT.c.person == bindparam("person"))
 _WHO = select(_PERSON).where(_PERSON.c.id == bindparam("person"))
@@ -55,6 +62,13 @@ def has_accounts(database: Database) -> bool:
     """Whether anyone can come in yet; until then the first manager may be set up."""
     with database.read() as connection:
         return connection.execute(select(_ACCOUNT.c.person).limit(1)).first() is not None
+
+
+def person_of(database: Database, person: str) -> Mapping[str, Any] | None:
+    """A person by their id; None for nobody."""
+    with database.read() as connection:
+        row = connection.execute(_WHO, {"person": person}).mappings().first()
+    return dict(row) if row else None
 
 
 def account_of(connection: Connection, person: str) -> Mapping[str, Any] | None:
@@ -96,11 +110,12 @@ def create_account(connection: Connection, person: str, password: str, now: date
     if account_of(connection, person):
         raise Refused(Phrase("{person} has an account already. They sign in, or recover it from the sign-in page.", person=person))
     kept, password_at = (passwords.hashed(password), now) if password else ("", None)
-    connection.execute(insert(_ACCOUNT).values(_new(person, now) | {"password": kept, "password_at": password_at}))
+    connection.execute(insert(_ACCOUNT).values(new_account(person, now) | {"password": kept, "password_at": password_at}))
     note(connection, AccessKind.ACCOUNT_CREATED, now, person=person, by=by)
 
 
-def _new(person: str, now: datetime) -> dict[str, Any]:
+def new_account(person: str, now: datetime) -> dict[str, Any]:
+    """The row of an account by which nobody comes in yet."""
     return {"person": person, "password": "", "totp": "", "totp_step": 0, "recovery": [], "failures": 0, "created_at": now}
 
 
@@ -158,18 +173,27 @@ def recover(database: Database, clock: Clock, person: str, *, by: str = "") -> s
         if by:
             _require_manager(connection, by, now, Phrase("recover the account of {person}", person=person))
         account = account_of(connection, person)
-        if account is None or account["disabled_at"] or not account["password"]:
+        if account is None or account["disabled_at"] or not account["password"] or (not by and _was_sent(connection, person, now)):
             return None
         return _send_link(connection, "recovery", person, now, by or person, RECOVERED_FOR)
 
 
-def recovery_of(database: Database, clock: Clock, email: str) -> None:
-    """Do what the recovery page asks for an e-mail: each account of that address gets its letter; nothing tells whether there is one."""
-    asked = select(_PERSON.c.id).where(func.lower(_PERSON.c.email) == email.strip().lower()).order_by(_PERSON.c.id).limit(5)
+def recovery_of(database: Database, clock: Clock, name: str) -> None:
+    """Do what the recovery page asks for an id or an e-mail: each account of it gets its letter; nothing tells whether there is one."""
+    given = name.strip().replace("\0", "")
+    asked = (
+        select(_PERSON.c.id).where(or_(_PERSON.c.id == given, func.lower(_PERSON.c.email) == given.lower())).order_by(_PERSON.c.id).limit(5)
+    )
     with database.read() as connection:
         people = list(connection.execute(asked).scalars())
     for person in people:
         recover(database, clock, person)
+
+
+def _was_sent(connection: Connection, person: str, now: datetime) -> bool:
+    """Whether they have a recovery of the last minutes: whoever asks over and over must not fill a mailbox, nor void what is on its way."""
+    mine = (_LINK.c.person == person, _LINK.c.purpose == "recovery", _LINK.c.used_at.is_(None), _LINK.c.revoked_at.is_(None))
+    return connection.execute(select(_LINK.c.id).where(*mine, _LINK.c.created_at > now - RECOVERED_AGAIN)).first() is not None
 
 
 def _send_link(connection: Connection, purpose: Any, person: str, now: datetime, by: str, lasts: timedelta) -> str:
@@ -225,7 +249,7 @@ def disable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
         if person == by:
             raise Refused(Phrase("Nobody closes their own account. Ask another project manager."))
         if _account_to_change(connection, person) is None:
-            connection.execute(insert(_ACCOUNT).values(_new(person, now)))
+            connection.execute(insert(_ACCOUNT).values(new_account(person, now)))
         its = (_ACCOUNT.c.person == person, _ACCOUNT.c.disabled_at.is_(None))
         if not connection.execute(update(_ACCOUNT).where(*its).values(disabled_at=now)).rowcount:
             return False
@@ -254,6 +278,27 @@ def require_account_manager(database: Database, clock: Clock, by: str, person: s
     """Let whoever may take a person's second factor away go on, or raise NotAssigned."""
     with database.read() as connection:
         _require_manager(connection, by, clock.now(), Phrase("reset the second factor of {person}", person=person))
+
+
+def set_up(database: Database, clock: Clock, person: Mapping[str, str], password: str, *, address: str = "") -> bool:
+    """Make the first manager: the person (`id, name, email, locale`), who manages everything, with an account. False when one exists.
+
+    A person of that id, imported beforehand, takes the name, e-mail and language given here. Raises InvalidInput.
+    """
+    now = clock.now()
+    with database.write() as connection:
+        queue_up(connection)
+        if connection.execute(select(_ACCOUNT.c.person).limit(1)).first():
+            return False
+        row: dict[str, Any] = {"channels": []} | dict(person)
+        if not connection.execute(inserted_once(connection.dialect.name, _PERSON).values(row)).rowcount:
+            connection.execute(update(_PERSON).where(_PERSON.c.id == person["id"]).values(dict(person)))
+        held = {"person": person["id"], "role": policy.MANAGER, "site": "", "experiment": ""}
+        always = held | {"from_date": None, "until_date": None}
+        connection.execute(upserted(connection.dialect.name, _ASSIGNMENT, always, list(held)))
+        create_account(connection, person["id"], password, now, by=person["id"])
+        note(connection, AccessKind.ROLE_ASSIGNED, now, person=person["id"], by=person["id"], address=address, role=policy.MANAGER)
+    return True
 
 
 def _account_to_change(connection: Connection, person: str) -> Mapping[str, Any] | None:

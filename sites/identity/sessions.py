@@ -45,10 +45,22 @@ class SessionRow:
     is_live: bool
 
 
-def open_session(connection: Connection, person: str, now: datetime, *, method: str, address: str = "", agent: str = "") -> str:
-    """Begin a session in the caller's write transaction; gives the cookie's text, which is kept nowhere. The sign-in is journaled."""
+def open_session(
+    connection: Connection,
+    person: str,
+    now: datetime,
+    *,
+    method: str,
+    address: str = "",
+    agent: str = "",
+    proven_at: datetime | None = None,
+) -> str:
+    """Begin a session in the caller's write transaction; gives the cookie's text, which is kept nowhere. The sign-in is journaled.
+
+    `proven_at` is when the person proved who they are, where that was not now: an OpenID provider may remember them from this morning.
+    """
     cookie = secrets.token_urlsafe(32)
-    times = {"created_at": now, "seen_at": now, "proven_at": now}
+    times = {"created_at": now, "seen_at": now, "proven_at": proven_at or now}
     row = {"id": fingerprint(cookie), "person": person, "method": method, "address": address, "agent": agent[:200]}
     connection.execute(insert(_SESSION).values(row | times))
     note(connection, AccessKind.SIGNED_IN, now, person=person, by=person, address=address, method=method)

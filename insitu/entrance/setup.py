@@ -1,0 +1,49 @@
+"""The first manager: who may make them. Whoever is at the machine; from elsewhere, whoever holds the code it printed."""
+
+from __future__ import annotations
+
+import secrets
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from insitu.entrance.doors import Doors, doors_of
+from sites.identity.accounts import has_accounts
+from sites.identity.keys import Key, fingerprint
+
+
+def setup_code(key: Key) -> str:
+    """The code that `insitu up` and `insitu serve` print: three groups of four figures, always the same for one key."""
+    figures = str(int(fingerprint(key.sign("setup", "first manager")), 16)).zfill(12)[-12:]
+    return "-".join(figures[at : at + 4] for at in range(0, 12, 4))
+
+
+def is_setup_code(key: Key, typed: str) -> bool:
+    """Whether someone typed that code, with or without what stands between its groups."""
+    figures = "".join(char for char in typed if char in "0123456789")
+    return secrets.compare_digest(figures, setup_code(key).replace("-", ""))
+
+
+def asks_setup_code(request: Request) -> bool:
+    """Whether whoever sets up may come from elsewhere: by the socket, by a proxy in front, or by another site's name that leads here."""
+    return is_open_to_others(doors_of(request)) or not _is_here(request.url.hostname)
+
+
+def is_open_to_others(doors: Doors) -> bool:
+    """Whether others than this machine reach the doors, directly or by a proxy."""
+    return not (doors.loopback and _is_here(urlsplit(doors.settings.public_url).hostname))
+
+
+def code_to_print(doors: Doors) -> str:
+    """The code to show where insitu is started, while nobody has an account and others may reach the doors; "" when it is not needed."""
+    return setup_code(doors.key) if is_open_to_others(doors) and not has_accounts(doors.database) else ""
+
+
+def _is_here(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
