@@ -125,7 +125,7 @@ def _counted(due: Due, start: date, place: Place, holds: tuple[tuple[date, date]
     stopped = {day for first, last in holds for day in _days_after(first, last)}
 
     def works(day: date) -> bool:
-        return day.weekday() < 5 and day not in _holidays(place.territory, day.year)
+        return is_working_day(day, place.territory)
 
     def counts(day: date) -> bool:
         return day not in stopped and (due.calendar is not Calendar.WORKING or works(day))
@@ -171,6 +171,11 @@ def next_local_midnight(now: datetime, place: Place) -> datetime:
     """The first instant, in aware UTC and after `now`, of the next local day."""
     zone = _zone(place.timezone)
     return _first_instant(_local_date(now, zone) + ONE_DAY, zone)
+
+
+def is_working_day(day: date, territory: str) -> bool:
+    """Whether it is a day from Monday to Friday, and no public holiday of the territory. Raises InvalidInput for an unknown one."""
+    return day.weekday() < 5 and day not in _holidays(territory, day.year)
 
 
 def known_place(territory: str, timezone: str) -> None:

@@ -250,10 +250,18 @@ class Notice(SQLModel, table=True):
 
 
 class Delivery(SQLModel, table=True):
-    """What was sent to whom, when, and the result: `sending`, `sent`, `failed` (will be tried again), `refused` (for good)."""
+    """What was sent to whom, when, and the result.
+
+    `sending`, `sent`, `failed` (will be tried again), `refused` (for good), `postponed` (waits for the person's hours), `digested` (goes
+    into the letter whose key `letter` is), `muted` (as the person asked), `dropped` (overtaken while it waited).
+    """
 
     __tablename__ = "delivery"
-    __table_args__ = (UniqueConstraint("notice_id", "person"),)
+    __table_args__ = (
+        UniqueConstraint("notice_id", "person"),
+        Index("delivery_to", "person", "at"),
+        Index("delivery_in_letter", "letter", sqlite_where=text("letter <> ''"), postgresql_where=text("letter <> ''")),
+    )
     id: int | None = Field(default=None, primary_key=True)
     notice_id: int = Field(foreign_key="notice.id")
     person: str
@@ -263,6 +271,7 @@ class Delivery(SQLModel, table=True):
     attempts: int = 0
     error: str = ""
     at: datetime = Field(sa_column=instant())
+    letter: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class Incident(SQLModel, table=True):

@@ -298,8 +298,19 @@ def upgrade() -> None:
         seen = ["experiment_id", "site", "step", "since", "due_at", "status", "awaits", "awaits_role", "round"]
         batch_op.create_index("step_live", seen, unique=False, sqlite_where=sa.text(_LIVE), postgresql_where=sa.text(_LIVE))
 
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("letter", sa.String(), server_default="", nullable=False))
+        batch_op.create_index("delivery_to", ["person", "at"], unique=False)
+        in_letter = sa.text("letter <> ''")
+        batch_op.create_index("delivery_in_letter", ["letter"], unique=False, sqlite_where=in_letter, postgresql_where=in_letter)
+
 
 def downgrade() -> None:
+    with op.batch_alter_table("delivery", schema=None) as batch_op:
+        batch_op.drop_index("delivery_in_letter")
+        batch_op.drop_index("delivery_to")
+        batch_op.drop_column("letter")
+
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.drop_index("notice_of")
 
