@@ -11,6 +11,7 @@ from insitu import api, web
 from insitu.entrance import refusals
 from insitu.entrance.doors import Doors
 from insitu.entrance.guard import Guard
+from insitu.entrance.served import Served
 
 
 def create_app(doors: Doors) -> FastAPI:
@@ -22,7 +23,7 @@ def create_app(doors: Doors) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.doors = doors
+    app.state.doors, app.state.served = doors, Served()
     app.add_middleware(Guard)
     refusals.add_to(app)
     for router in (*api.ROUTERS, *web.ROUTERS):

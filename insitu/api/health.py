@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
+from pydantic import ConfigDict
 
+from insitu.api.route import noun
+from insitu.api.shapes.common import Shown
 from insitu.entrance.doors import doors_of
 from insitu.entrance.visitor import Anyone
 from sites.database import is_alive
 
-router = APIRouter(prefix="/api/v1", tags=["health"])
+router = noun("health")
 
 
-@router.get("/health")
+class Health(Shown):
+    """Whether the ledger answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok", "database": True, "version": "0.1.0"}]})
+
+    status: Literal["ok", "unavailable"]
+    database: bool
+    version: str
+
+
+@router.get(
+    "/health",
+    response_model=Health,
+    responses={503: {"model": Health, "description": "The ledger does not answer."}},
+    operation_id="getHealth",
+)
 def health(request: Request, response: Response, _: Anyone) -> dict[str, Any]:
-    """Whether the ledger answers; 503 when it does not."""
+    """Say whether insitu is well
+
+    Open to everybody; 503 when the ledger does not answer.
+    """
     alive = is_alive(doors_of(request).database)
     response.status_code = 200 if alive else 503
     return {"status": "ok" if alive else "unavailable", "database": alive, "version": version("insitu")}

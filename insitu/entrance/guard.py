@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -48,8 +49,11 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
+        began = monotonic()
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope["app"].state.served.count(message["status"], monotonic() - began)
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)

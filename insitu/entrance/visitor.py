@@ -22,6 +22,7 @@ from sites.snapshot import find
 
 COOKIE = "insitu"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})  # a proxy on this machine speaks for others
 
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 RULES: dict[Callable[..., Any], str] = {}
@@ -182,6 +183,15 @@ def global_manager(request: Request) -> Visitor:
     return _managing(signed_in(request), lambda reader: reader.is_manager)
 
 
+@rule
+def watching(request: Request) -> None:
+    """A program on this machine that came by no proxy, or a project manager of everything. Raises NotSignedIn, NotAssigned."""
+    host = request.client.host if request.client else ""
+    is_here = host in ("127.0.0.1", "::1") and not FORWARDED & {name.lower() for name in request.headers}
+    if not is_here or request.headers.get("authorization"):
+        global_manager(request)
+
+
 def _managing(visitor: Visitor, manages: Callable[[policy.Reader], bool]) -> Visitor:
     if not manages(visitor.reader):
         raise NotAssigned(Phrase("This page is for project managers. Ask one of them for what you need."))
@@ -191,10 +201,11 @@ def _managing(visitor: Visitor, manages: Callable[[policy.Reader], bool]) -> Vis
 @rule
 def sees_experiment(request: Request, code: str) -> Seen:
     """An experiment by its code. Raises NotSignedIn; UnknownThing for one that is not, or of which the visitor sees nothing."""
-    return _seen(signed_in(request), code)
+    return seen_experiment(signed_in(request), code)
 
 
-def _seen(visitor: Visitor, code: str) -> Seen:
+def seen_experiment(visitor: Visitor, code: str) -> Seen:
+    """An experiment by its code. Raises UnknownThing for one that is not, or of which the visitor sees nothing."""
     with visitor.doors.database.read() as connection:
         try:
             row = find(connection, code)
@@ -216,7 +227,7 @@ def sees_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint:
     """A checkpoint by its name. Raises NotSignedIn; UnknownThing for one that is not, or at a site the visitor does not see."""
     visitor = signed_in(request)
     name = CheckpointId.parse(checkpoint)
-    seen = _seen(visitor, name.experiment)
+    seen = seen_experiment(visitor, name.experiment)
     if not seen.access.sees_site(name.site) or name.step not in seen.plan.steps:
         raise _unknown(checkpoint)
     return SeenCheckpoint(seen.visitor, seen.row, seen.plan, seen.access, name)
@@ -226,6 +237,7 @@ Anyone = Annotated[None, Depends(anyone)]
 SignedIn = Annotated[Visitor, Depends(signed_in)]
 SomeManager = Annotated[Visitor, Depends(some_manager)]
 Administers = Annotated[Visitor, Depends(administers)]
+Watching = Annotated[None, Depends(watching)]
 GlobalManager = Annotated[Visitor, Depends(global_manager)]
 SeesExperiment = Annotated[Seen, Depends(sees_experiment)]
 SeesCheckpoint = Annotated[SeenCheckpoint, Depends(sees_checkpoint)]
