@@ -22,13 +22,14 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Answer a checkpoint. `change` replaces answers that already await signatures, and voids these."""
+    """Answer a checkpoint. `change` replaces answers that already await signatures, and voids these; `via` says what came by a link."""
 
     key: StepKey
     round: int
     answers: Mapping[str, Any]
     by: str
     change: bool = False
+    via: str = ""
     of: str = ""
 
 

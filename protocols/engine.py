@@ -340,7 +340,8 @@ def _complete(march: _March, command: Complete) -> None:
     if errors:
         raise InvalidAnswers(key.step, errors)
     leads_to = _with_answers(march, step, answers)
-    march.note(FactKind.CHECKPOINT_COMPLETED, key, by=command.by, role=checkpoint.role, answers=answers, leads_to=leads_to)
+    came = {"via": command.via} if command.via else {}
+    march.note(FactKind.CHECKPOINT_COMPLETED, key, by=command.by, role=checkpoint.role, answers=answers, leads_to=leads_to, **came)
     if not checkpoint.signatures:
         march.move_gate(key, leads_to)
     march.wake_watchers(key)

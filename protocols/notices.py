@@ -20,7 +20,7 @@ from protocols.state import State, StepKey, StepState
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A message owed to the holders of roles. `occasion` tells it from others of its kind about the same round of a step."""
+    """A message owed to the holders of roles, or to `persons`. `occasion` tells it from others of its kind about a round of a step."""
 
     kind: str
     key: StepKey
@@ -28,6 +28,7 @@ class Owed:
     roles: tuple[str, ...]
     occasion: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    persons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,12 @@ def _about(plan: Plan, state: State, fact: Fact) -> Iterator[Owed]:
             yield Owed("incident", key, number, (MANAGER,), f"{data['index']}.{state.step(key).version}")
         case FactKind.GLASS_BROKEN:
             yield Owed("glass", key, number, (MANAGER,), str(data["number"]), {"person": fact.by, "reason": data["reason"]})
+        case FactKind.CHECKPOINT_DECLINED:
+            yield Owed("declined", key, number, (MANAGER,), str(data["remark"]))
+        case FactKind.QUESTION_ASKED:
+            yield Owed("question", key, number, (MANAGER,), str(data["remark"]))
+        case FactKind.QUESTION_ANSWERED:
+            yield Owed("answer", key, number, (), str(data["remark"]), persons=(data["asker"],))
         case FactKind.INCIDENT_REPORTED:
             yield Owed("incident", key, number, (MANAGER,), str(data["key"]))
 

@@ -32,7 +32,7 @@ from protocols.notices import Owed, alarms, messages, reconsider_alarm
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from protocols.state import SliceTooSmall, StepKey
-from sites import policy, timers
+from sites import policy, remarks, timers
 from sites.checkpoints import CheckpointId
 from sites.clock import Clock
 from sites.commands import Result, first_result, remember
@@ -109,22 +109,32 @@ class Ledger:
         return result
 
     def complete(
-        self, checkpoint: str, answers: Mapping[str, Any], by: str, *, command_id: str | None = None, change: bool = False
+        self,
+        checkpoint: str,
+        answers: Mapping[str, Any],
+        by: str,
+        *,
+        command_id: str | None = None,
+        change: bool = False,
+        via: str = "",
+        also: Callable[[Connection, datetime], None] | None = None,
     ) -> Result:
         """Answer a checkpoint: its id, parts and `status`, `gate` when its gate moved, `waiting_for` when it did not.
 
         With `change`, answers that wait for signatures are replaced and these voided. Answers refused, or come too late because
-        someone was first, are kept as the person's draft. Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
+        someone was first, are kept as the person's draft. `via` notes by which other way than a session they came; `also` is done in
+        the same transaction, and undoes it all when it raises. Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
         NotAssigned, InConflict, NotQualified, UnknownThing, CommandReused.
         """
         name = CheckpointId.parse(checkpoint)
         try:
             return self._act(
                 name,
-                commands.Complete(name.key, name.round, answers, by, change),
+                commands.Complete(name.key, name.round, answers, by, change, via),
                 {"complete": checkpoint, "answers": dict(answers), "by": by} | ({"change": True} if change else {}),
                 command_id,
                 lambda connection, loaded, now: self._may_answer(connection, loaded, name, by, now, qualified=True),
+                also,
             )
         except (InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition, NotQualified):
             with suppress(InsituError):  # why it was refused matters more
@@ -209,6 +219,32 @@ class Ledger:
                 to=Phrase("retry {checkpoint}", checkpoint=checkpoint),
             ),
         )
+
+    # ------------------------------------------------------------------ what people say without answering (sites.remarks)
+
+    def decline(self, checkpoint: str, by: str, reason: str) -> int:
+        """Note that someone will not answer or sign, and why, and tell the project managers; the remark's number. See `remarks.decline`."""
+        return self._tell(checkpoint, partial(remarks.decline, by=by, reason=reason))
+
+    def ask(self, checkpoint: str, by: str, text: str) -> int:
+        """Put a question about a checkpoint to the project managers; the remark's number. See `remarks.ask`."""
+        return self._tell(checkpoint, partial(remarks.ask, by=by, text=text))
+
+    def answer(self, checkpoint: str, number: int, by: str, text: str) -> int:
+        """Answer a question, once, and tell whoever asked. See `remarks.answer`."""
+        return self._tell(checkpoint, partial(remarks.answer, number=number, by=by, text=text))
+
+    def _tell(self, checkpoint: str, tell: Callable[..., remarks.Told]) -> int:
+        """Write what someone said with the facts that tell it; no step changes."""
+        name = CheckpointId.parse(checkpoint)
+        with self.database.write() as connection:
+            row = find(connection, name.experiment, lock=True)
+            loaded = load(connection, row, name.key)
+            number, facts = tell(connection, loaded, name, now=self._now(row))
+            self._write(connection, loaded, Decision(facts, loaded.state))
+        return number
+
+    # ------------------------------------------------------------------ drafts
 
     def save_draft(self, checkpoint: str, by: str, answers: Mapping[str, Any], *, origin: str = "person") -> None:
         """Keep what someone typed; the latest replaces their earlier draft of that checkpoint. Nothing else changes.
@@ -346,6 +382,7 @@ class Ledger:
         described: Mapping[str, Any],
         command_id: str | None,
         allowed: Callable[[Connection, Loaded, datetime], str] | None,
+        also: Callable[[Connection, datetime], None] | None = None,
     ) -> Result:
         """Carry out a command about one checkpoint: decide on a slice, and write if nobody was faster; else decide again in turn.
 
@@ -369,6 +406,8 @@ class Ledger:
                 if weighed is None or not self._written(connection, weighed, command_id, described):
                     weighed = weigh(connection, find(connection, name.experiment, lock=True))
                     self._written(connection, weighed, command_id, described)
+                if also and weighed.decision is not None:
+                    also(connection, self.clock.now())
         return weighed.result
 
     def _written(self, connection: Connection, weighed: Weighed, command_id: str | None, described: Mapping[str, Any]) -> bool:

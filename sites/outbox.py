@@ -31,7 +31,7 @@ def _row(experiment: Mapping[str, Any], owed: Owed, now: datetime, persons: Sequ
         "site": owed.key.site,
         "round": owed.round,
         "roles": list(owed.roles),
-        "persons": list(persons),
+        "persons": [*persons, *owed.persons],
         "details": owed.details,
         "created_at": now,
         "state": "owed",
