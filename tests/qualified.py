@@ -1,0 +1,38 @@
+"""People made fit to act where a role requires it: their delegation and their training, recorded and signed by whoever may."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sites import inbox, qualifications
+from sites.ledger import Ledger
+
+INVESTIGATOR = "principal_investigator"
+
+
+def today(ledger: Ledger) -> date:
+    return ledger.clock.now().date()
+
+
+def delegate(ledger: Ledger, code: str, person: str, role: str, site: str, *, by: str, from_: date | None = None) -> int:
+    """Record and sign a delegation; its number."""
+    given = (person, role, site, code, from_ or today(ledger), None)
+    number = qualifications.record_delegation(ledger.database, ledger.clock, *given, by=by)
+    qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, meaning="I delegate")
+    return number
+
+
+def train(ledger: Ledger, code: str, person: str, site: str, *, by: str, on: date | None = None) -> int:
+    """Record and sign a training on the experiment's protocol; its number."""
+    protocol = inbox.protocol_of(ledger.database, code)
+    given = (person, protocol.id, protocol.version, site, on or today(ledger), None)
+    number = qualifications.record_training(ledger.database, ledger.clock, *given, by=by)
+    qualifications.sign_training(ledger.database, ledger.clock, number, by=by, meaning="Trained")
+    return number
+
+
+def qualify_site(ledger: Ledger, code: str, site: str, *, manager: str, investigator: str, coordinator: str) -> None:
+    """Let a site begin: the manager signs for its investigator, who signs for the coordinator."""
+    for person, role, by in ((investigator, INVESTIGATOR, manager), (coordinator, "site_coordinator", investigator)):
+        delegate(ledger, code, person, role, site, by=by)
+        train(ledger, code, person, site, by=by)
