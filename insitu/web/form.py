@@ -154,7 +154,7 @@ def _is_blank(value: Any) -> bool:
 def number_of(text: str) -> float | int | str:
     """A number as people write it, with a decimal comma or point and blanks between thousands; any other text as it is."""
     plain = text.translate(_BLANKS).replace("\u2212", "-")
-    if not _NUMBER.fullmatch(plain) or len(plain) > 300:
+    if not _NUMBER.fullmatch(plain) or len(plain) > 1000:
         return text
     return int(plain) if plain.lstrip("+-").isdigit() else float(plain.replace(",", "."))
 

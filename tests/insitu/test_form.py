@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 
 from insitu.entrance.language import language
 from insitu.entrance.page import environment
@@ -60,7 +60,7 @@ class Browser(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
-        self.sent: list[tuple[str, str]] = []
+        self.sent: list[tuple[str, str | UploadFile]] = []
         self._select: str | None = None
         self._area: str | None = None
         self._text = ""
