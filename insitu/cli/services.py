@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insitu.cli.opening import Data, Json, opened
+from insitu.cli.opening import Data, Json, Opened, opened
+
+if TYPE_CHECKING:
+    from insitu.entrance.doors import Doors
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 for the whole network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")]
@@ -20,6 +23,8 @@ def add_to(app: typer.Typer) -> None:
 def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
     """Start what is needed and not there: Prefect, worker, projector, dispatcher, API. Ctrl-C stops all of it."""
     from insitu import services
+    from insitu.entrance.doors import Doors
+    from insitu.entrance.setup import is_here
 
     here = opened(data)
     services.log_to_terminal()
@@ -31,6 +36,7 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
             _say(here.word("up_data", data=here.settings.data))
             if not here.settings.mail_url:
                 _say(here.word("up_no_mail"))
+            _say_first(here, Doors.of(running.settings, running.database, running.ledger, loopback=is_here(host)))
             _say(here.word("up_stop"))
             stop.wait()
             _say(here.word("stopping"))
@@ -40,19 +46,30 @@ def _say(line: str) -> None:
     typer.echo(line, err=False)
 
 
+def _say_first(here: Opened, doors: Doors) -> None:
+    """Where the first account is created and, where others than this machine come by, the code that it asks for."""
+    from insitu.entrance.setup import code_to_print
+    from sites.identity.accounts import has_accounts
+
+    if has_accounts(doors.database):
+        return
+    _say(here.word("up_first", url=doors.settings.public_url))
+    if code := code_to_print(doors):
+        _say(here.word("up_setup_code", code=code))
+
+
 def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
     """Serve the pages and the API only; `insitu dispatch` and `insitu worker` do the rest."""
     from insitu import services
     from insitu.entrance.doors import Doors
 
     here = opened(data)
-    with (
-        services.until_told_to_stop() as stop,
-        services.listening(host, port) as door,
-        services.serving(Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door)), door),
-    ):
-        _say(here.word("up_api", url=services.address(door)))
-        stop.wait()
+    with services.until_told_to_stop() as stop, services.listening(host, port) as door:
+        doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
+        with services.serving(doors, door):
+            _say(here.word("up_api", url=services.address(door)))
+            _say_first(here, doors)
+            stop.wait()
 
 
 def dispatch(data: Data = None) -> None:

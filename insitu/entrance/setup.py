@@ -27,12 +27,12 @@ def is_setup_code(key: Key, typed: str) -> bool:
 
 def asks_setup_code(request: Request) -> bool:
     """Whether whoever sets up may come from elsewhere: by the socket, by a proxy in front, or by another site's name that leads here."""
-    return is_open_to_others(doors_of(request)) or not _is_here(request.url.hostname)
+    return is_open_to_others(doors_of(request)) or not is_here(request.url.hostname)
 
 
 def is_open_to_others(doors: Doors) -> bool:
     """Whether others than this machine reach the doors, directly or by a proxy."""
-    return not (doors.loopback and _is_here(urlsplit(doors.settings.public_url).hostname))
+    return not (doors.loopback and is_here(urlsplit(doors.settings.public_url).hostname))
 
 
 def code_to_print(doors: Doors) -> str:
@@ -40,7 +40,8 @@ def code_to_print(doors: Doors) -> str:
     return setup_code(doors.key) if is_open_to_others(doors) and not has_accounts(doors.database) else ""
 
 
-def _is_here(host: str | None) -> bool:
+def is_here(host: str | None) -> bool:
+    """Whether a host's name or address is this machine's own."""
     if host == "localhost":
         return True
     try:

@@ -15,9 +15,10 @@ from insitu.web import (
     notices,
     portfolio,
     provider,
+    second_factor,
     today,
 )
 
-_COMING_IN = (home, entry, invitation, provider, account, notices)
+_COMING_IN = (home, entry, invitation, provider, account, second_factor, notices)
 _WORK = (today, checkpoint, link, experiment, portfolio, launch, calendar, library, admin)
 ROUTERS = tuple(room.router for room in (*_COMING_IN, *_WORK))

@@ -12,11 +12,11 @@ from insitu.entrance.page import language_of
 from protocols.errors import InsituError
 
 
-def differing(request: Request, form: Mapping[str, Any]) -> dict[str, str]:
+def differing(request: Request, form: Mapping[str, Any], field: str = "password") -> dict[str, str]:
     """The complaint about a new password that was not typed twice alike, by its field; nothing when it was."""
-    if form.get("password") == form.get("password_again"):
+    if form.get(field) == form.get(f"{field}_again"):
         return {}
-    return {"password_again": language_of(request)(N_("The two passwords are not the same. Type the second one again."))}
+    return {f"{field}_again": language_of(request)(N_("The two passwords are not the same. Type the second one again."))}
 
 
 def said_in(request: Request, error: InsituError) -> str:

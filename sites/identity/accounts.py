@@ -42,6 +42,7 @@ __all__ = [
     "recover",
     "recovery_of",
     "require_account_manager",
+    "set_language",
     "set_password",
     "set_up",
     "ways_of",
@@ -142,6 +143,14 @@ def change_password(database: Database, clock: Clock, person: str, password: str
         set_password(connection, person, password, now, by=person)
         end_sessions(connection, person, now, by=person, but=session)
         links.revoke_links(connection, person, now, by=person, purposes=("recovery", "invitation"))
+
+
+def set_language(database: Database, clock: Clock, person: str, locale: str) -> None:
+    """Keep a person's language, `fr` or `en`. Journaled."""
+    its = (_PERSON.c.id == person, _PERSON.c.locale != locale)
+    with database.write() as connection:
+        if connection.execute(update(_PERSON).where(*its).values(locale=locale)).rowcount:
+            note(connection, AccessKind.CONTACT_CHANGED, clock.now(), person=person, by=person, locale=locale)
 
 
 # ------------------------------------------------------------------ invitation and recovery
@@ -275,9 +284,9 @@ def enable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
 
 
 def require_account_manager(database: Database, clock: Clock, by: str, person: str) -> None:
-    """Let whoever may take a person's second factor away go on, or raise NotAssigned."""
+    """Let whoever may change how a person signs in go on, or raise NotAssigned."""
     with database.read() as connection:
-        _require_manager(connection, by, clock.now(), Phrase("reset the second factor of {person}", person=person))
+        _require_manager(connection, by, clock.now(), Phrase("change how {person} signs in", person=person))
 
 
 def set_up(database: Database, clock: Clock, person: Mapping[str, str], password: str, *, address: str = "") -> bool:

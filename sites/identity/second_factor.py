@@ -105,6 +105,12 @@ def renew_codes(database: Database, clock: Clock, person: str) -> list[str]:
     return codes
 
 
+def codes_left(database: Database, person: str) -> int:
+    """How many recovery codes a person has not used yet."""
+    with database.read() as connection:
+        return len(connection.execute(select(_ACCOUNT.c.recovery).where(_ACCOUNT.c.person == person)).scalar() or [])
+
+
 def _new_codes() -> list[str]:
     """80 bits each: too many to be guessed even from a stolen database."""
     texts = (base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(RECOVERY_CODES))

@@ -13,7 +13,7 @@ from protocols.phrase import Phrase
 from sites.clock import Clock
 from sites.database import Database, table
 from sites.identity.access import AccessKind, note
-from sites.identity.accounts import account_of, new_account
+from sites.identity.accounts import account_of, create_account, new_account, require_account_manager
 from sites.tables import Account, Person
 
 _ACCOUNT, _PERSON = table(Account), table(Person)
@@ -81,6 +81,19 @@ def link_subject(database: Database, clock: Clock, person: str, subject: str, *,
             raise Refused(Phrase("The account of {person} belongs to someone else at the provider, or does not exist.", person=person))
         _link(connection, person, subject)
         note(connection, AccessKind.PROVIDER_LINKED, clock.now(), person=person, by=by, subject=subject)
+
+
+def introduce(database: Database, clock: Clock, person: str, subject: str, *, by: str) -> None:
+    """Let a project manager say whom a provider's subject is, before that person has ever come in.
+
+    Raises NotAssigned, UnknownThing, and Refused for a subject or account that is taken.
+    """
+    require_account_manager(database, clock, by, person)
+    now = clock.now()
+    with database.write() as connection:
+        if account_of(connection, person) is None:
+            create_account(connection, person, "", now, by=by)
+    link_subject(database, clock, person, subject, by=by)
 
 
 def unlink_subject(database: Database, clock: Clock, person: str, *, by: str) -> bool:
