@@ -49,4 +49,4 @@ def broken(request: Request, visitor: SignedIn, form: Posted) -> Response:
 
 def _form(request: Request, given: dict[str, str], errors: dict[str, str]) -> Response:
     status, said = (422 if errors else 200), [(name, language_of(request).text(one)) for name, one in errors.items()]
-    return page(request, "experiment/glass.html", status=status, given=given, errors=dict(said), error_list=said)
+    return page(request, "experiment/glass.html", status=status, given=given, errors=dict.fromkeys(given, "") | dict(said), error_list=said)

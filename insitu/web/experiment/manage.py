@@ -64,9 +64,17 @@ def _errors(seen: Seen, given: dict[str, str]) -> dict[str, str]:
 
 def _form(request: Request, seen: Seen, given: dict[str, Any], errors: dict[str, str]) -> Response:
     with seen.visitor.doors.database.read() as connection:
-        status, said = (422 if errors else 200), [(name, language_of(request).text(one)) for name, one in errors.items()]
+        said = {name: language_of(request).text(one) for name, one in errors.items()}
         return experiment_page(
-            request, seen, connection, "manage.html", status=status, acts=ACTS, given=given, errors=dict(said), error_list=said
+            request,
+            seen,
+            connection,
+            "manage.html",
+            status=422 if errors else 200,
+            acts=ACTS,
+            given=given,
+            errors=dict.fromkeys(given, "") | said,
+            error_list=list(said.items()),
         )
 
 
