@@ -36,3 +36,15 @@ def qualify_site(ledger: Ledger, code: str, site: str, *, manager: str, investig
     for person, role, by in ((investigator, INVESTIGATOR, manager), (coordinator, "site_coordinator", investigator)):
         delegate(ledger, code, person, role, site, by=by)
         train(ledger, code, person, site, by=by)
+
+
+def qualify_town(ledger: Ledger, code: str, *others: str) -> None:
+    """Let the town's holders of the site roles act at every site of an experiment; or the others named, who hold these roles as well."""
+    for site in inbox.status(ledger.database, code, ledger.clock.now())["sites"]:
+        people = {"manager": "project_manager", "investigator": INVESTIGATOR, "coordinator": "site_coordinator"}
+        if not others:
+            qualify_site(ledger, code, site["code"], **people)
+        for person in others:
+            delegate(ledger, code, person, INVESTIGATOR, site["code"], by="project_manager")
+            delegate(ledger, code, person, "site_coordinator", site["code"], by=INVESTIGATOR)
+            train(ledger, code, person, site["code"], by="project_manager")

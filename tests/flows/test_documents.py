@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qualified import qualify_site
 from sqlalchemy import func, insert, select
 
 from flows.actions import ActionContext, numbers, words
@@ -75,6 +76,9 @@ def play(database: Database, until: StepKey, number: int = 1) -> tuple[Ledger, s
     ledger = Ledger(database, clock)
     launch = {"planned_start": "2027-03-01", "target_participants": 40, "grant_eur": 250000}
     code = ledger.launch("telerehab-hip", list(CODES), launch, "project_manager", title="ReHip & co")["code"]
+    for site in CODES:
+        people = {"investigator": f"principal_investigator{site}", "coordinator": f"site_coordinator{site}"}
+        qualify_site(ledger, code, site, manager="project_manager", **people)
     protocol = protocol_of(database, code)
     for _ in range(200):
         state = read(database, code).state
@@ -193,7 +197,7 @@ def test_the_ethics_dossier_of_a_second_round_carries_the_committees_first_reque
     made = render(context(ledger, code, "ethics", number=2), template="ethics-dossier")
     html = ledger.document(made["documents"][0]["hash"])["content"].decode()
     for said in (
-        "telerehab-hip 1.0.0",
+        "telerehab-hip 1.1.0",
         read(database, code).protocol_hash,
         "IIa",
         "CPP-1",

@@ -40,7 +40,7 @@ SHAPES = (
     Broken("a list without brackets", HIP, "after: [ethics]", "after: ethics", "bad_value", "square brackets"),
     Broken("a deadline of no day", HIP, "days: 45, calendar: legal", "days: 0, calendar: legal", "bad_value", "at least 1"),
     Broken("a duration in words", HIP, "before: 15d}, {before: 3d", "before: 15 days}, {before: 3d", "bad_value", "7d or 12h"),
-    Broken("a version of two numbers", HIP, "version: 1.0.0", "version: 1.0", "bad_value", "1.0.0"),
+    Broken("a version of two numbers", HIP, "version: 1.1.0", "version: 1.1", "bad_value", "1.0.0"),
     Broken("a format of the future", HIP, "insitu: 1", "insitu: 2", "unknown_word", "should be 1"),
     Broken("a language that is not spoken", HIP, "title: {fr: Convention, en:", "title: {fr: Convention, de:", "unknown_key", "en, fr"),
     Broken("a step without a phase", CONSENT, "    phase: during\n", "", "missing_key", "`phase`", at="id: admission_check"),

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from protocols.lint import load
+from protocols.model import content_hash
+
 LIBRARY = sorted((Path(__file__).parents[2] / "protocols" / "library").glob("*.yaml"))
 WRITTEN_HERE = [path for path in LIBRARY if path.stem not in ("telerehab-hip", "pre-admission-econsent")]
 TEXTS = {"title", "summary", "help", "label", "meaning", "description"}
@@ -50,3 +53,17 @@ def test_a_protocol_asks_for_codes_and_counts_never_for_a_name_or_a_birth_date(p
 def test_every_question_has_a_deadline_and_a_reminder(path: Path) -> None:
     asked = [step for step in document(path)["steps"] if "checkpoint" in step]
     assert [step["id"] for step in asked if not (step.get("due") and step.get("remind"))] == []
+
+
+def test_a_released_version_keeps_its_hash_whatever_the_format_learns() -> None:
+    text = (Path(__file__).parent / "released" / "telerehab-hip-1.0.0.yaml").read_text(encoding="utf-8")
+    protocol = load(text)
+    assert (protocol.version, content_hash(protocol)) == ("1.0.0", "3fdfb4d99b983edea288bdefefe52b3ed852f92ce71587f0b59085f797b0cfbf")
+    assert not any(role.requires for role in protocol.roles.values())
+
+
+def test_the_site_roles_of_the_reference_protocol_ask_for_delegation_and_training() -> None:
+    path = next(path for path in LIBRARY if path.stem == "telerehab-hip")
+    roles = load(path.read_text(encoding="utf-8")).roles
+    assert {role.requires for role in roles.values() if role.scope == "site"} == {("delegation", "training")}
+    assert {role.requires for role in roles.values() if role.scope == "experiment"} == {()}

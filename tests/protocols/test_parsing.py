@@ -60,7 +60,7 @@ def test_a_wrong_shape_is_named_at_its_line(case: Broken) -> None:
 
 
 def test_all_problems_of_shape_are_told_at_once() -> None:
-    broken = HIP.replace("calendar: legal}", "calendar: leagal}").replace("version: 1.0.0", "version: one").replace("pathway:", "patway:")
+    broken = HIP.replace("calendar: legal}", "calendar: leagal}").replace("version: 1.1.0", "version: one").replace("pathway:", "patway:")
     assert [problem.code for problem in problems(broken)] == ["bad_value", "unknown_key", "unknown_word", "unknown_word"]
 
 
