@@ -85,11 +85,14 @@ def _let_in(request: Request, errand: Errand, proof: Proof) -> Response:
     doors = doors_of(request)
     person = person_of(doors.database, doors.clock, proof.claims, doors.settings.oidc_claim, address=address_of(request))
     if person is None:
-        name = doors.settings.oidc_name
         raise NotProven(
-            Phrase("{provider} knows you, but insitu does not. Ask a project manager to add you, or to let you in.", provider=name)
+            Phrase(
+                "{provider} knows you, but insitu does not let you in. Ask a project manager to add you, or to open your account.",
+                provider=doors.settings.oidc_name,
+            )
         )
-    return let_in(request, person, errand.to, method=PROVIDER, proven_at=doors.clock.now() - (proof.age or UNKNOWN_AGE))
+    age = UNKNOWN_AGE if proof.age is None else proof.age
+    return let_in(request, person, errand.to, method=PROVIDER, proven_at=doors.clock.now() - age)
 
 
 def _take_for_proven(request: Request, errand: Errand, proof: Proof) -> Response:
