@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from protocols.clocks import Place
-from protocols.engine import next_signature
-from protocols.errors import UnknownThing
-from protocols.model import FormField, Protocol, in_locale
+from protocols.model import Protocol
 from protocols.plan import Plan
-from protocols.state import ExperimentState, SiteState, SliceTooSmall, StepStatus
-from sites.board import PHASES, day, gate, head, is_late, iso, status, title_of
+from protocols.state import ExperimentState, SiteState, StepStatus
+from sites.asked import checkpoint, form_field
+from sites.board import PHASES, day, head, is_late, iso, status, title_of
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.disclosure import journal
 from sites.duties import inbox
 from sites.releases import plan_of
-from sites.snapshot import Loaded, find, load
+from sites.snapshot import find
 from sites.tables import Assignment, Draft, Experiment, ExperimentSite, PastRound, Person, Step
 
 # The board, the journal and people's own tasks have rooms of their own; whoever reads finds all reads here.
@@ -75,97 +72,6 @@ def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[
         "next_due_at": iso(min(dues)) if dues else None,
         "next_due_on": day(min(dues), Place(row["territory"], row["timezone"])) if dues else None,
     }
-
-
-def checkpoint(database: Database, name: str, now: datetime, *, person: str | None = None, locale: str = "fr") -> dict[str, Any]:
-    """One checkpoint: its step, form, answers, signatures, earlier rounds, this person's draft, and why its gate is closed.
-
-    The name of an earlier round shows that round. Raises UnknownThing for a round that has not come yet.
-    """
-    wanted = CheckpointId.parse(name)
-    with database.read() as connection:
-        row = find(connection, wanted.experiment, site=wanted.site)
-        loaded = load(connection, row, wanted.key)
-        try:
-            shown = _checkpoint(loaded, wanted, now, locale)
-        except SliceTooSmall:
-            shown = _checkpoint(load(connection, row), wanted, now, locale)
-        past = _past_rounds(connection, loaded.id, wanted) if shown["round"] > 1 else []
-        draft = _draft(connection, loaded, wanted, person)
-    if wanted.round > shown["round"]:
-        raise UnknownThing(f"There is no {name} yet: the step is in round {shown['round']}.")
-    over = {"late": False, "waiting_for": [], "next_signature": None}
-    shown |= next((one | over for one in past if one["round"] == wanted.round), {})
-    return shown | {"earlier_rounds": past, "draft": draft}
-
-
-def _checkpoint(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str) -> dict[str, Any]:
-    plan, state = loaded.plan, loaded.state
-    planned, step = plan.steps[wanted.step].step, state.step(wanted.key)
-    next_one = next_signature(plan.steps[wanted.step], step)
-    return gate(plan, state, wanted.key, now, locale) | {
-        "id": str(wanted),
-        "experiment": wanted.experiment,
-        "help": in_locale(planned.help, locale),
-        "role": planned.checkpoint.role if planned.checkpoint else "",
-        "form": _form(plan, wanted.step, locale),
-        "answers": step.answers,
-        "completed_by": step.completed_by,
-        "completed_at": iso(step.completed_at),
-        "signatures": [{"by": one.by, "role": one.role, "at": iso(one.at), "meaning": one.meaning} for one in step.signatures],
-        "next_signature": {"role": next_one.role, "meaning": in_locale(next_one.meaning, locale)} if next_one else None,
-    }
-
-
-@lru_cache(maxsize=2048)
-def _form(plan: Plan, step: str, locale: str) -> list[dict[str, Any]]:
-    checkpoint = plan.steps[step].step.checkpoint
-    return [form_field(field, locale) for field in checkpoint.form] if checkpoint else []
-
-
-def form_field(field: FormField, locale: str) -> dict[str, Any]:
-    """A form field in one language, without what it does not use."""
-    shown: dict[str, Any] = field.model_dump(mode="json", exclude_defaults=True)
-    shown |= {"label": in_locale(field.label, locale), "required": field.required}
-    if field.help:
-        shown["help"] = in_locale(field.help, locale)
-    if field.options:
-        shown["options"] = [{"value": one.value, "label": in_locale(one.label, locale) or one.value} for one in field.options]
-    if field.columns:
-        shown["columns"] = [form_field(column, locale) for column in field.columns]
-    return shown
-
-
-_PAST_ROUNDS = (
-    select(_PAST)
-    .where(_PAST.c.experiment_id == bindparam("experiment"), _PAST.c.site == bindparam("site"), _PAST.c.step == bindparam("step"))
-    .order_by(_PAST.c.round)
-)
-_DRAFT_OF = select(_DRAFT).where(
-    _DRAFT.c.experiment_id == bindparam("experiment"),
-    _DRAFT.c.site == bindparam("site"),
-    _DRAFT.c.step == bindparam("step"),
-    _DRAFT.c.round == bindparam("round"),
-    _DRAFT.c.person == bindparam("person"),
-)
-
-
-def _past_rounds(connection: Connection, experiment: int, wanted: CheckpointId) -> list[dict[str, Any]]:
-    rows = connection.execute(_PAST_ROUNDS, {"experiment": experiment, "site": wanted.site, "step": wanted.step}).mappings()
-    names = ("answers", "completed_by", "completed_at", "signatures")
-    return [{"round": row["round"], "status": row["status"]} | {name: row["snapshot"][name] for name in names} for row in rows]
-
-
-def _draft(connection: Connection, loaded: Loaded, wanted: CheckpointId, person: str | None) -> dict[str, Any] | None:
-    """What the person typed and has not completed since."""
-    if person is None:
-        return None
-    mine = {"experiment": loaded.id, "site": wanted.site, "step": wanted.step, "round": wanted.round, "person": person}
-    row = connection.execute(_DRAFT_OF, mine).mappings().first()
-    step = loaded.state.step(wanted.key)
-    if row is None or (step.completed_by == person and step.completed_at and step.completed_at >= row["saved_at"]):
-        return None
-    return {"answers": row["answers"], "origin": row["origin"], "saved_at": iso(row["saved_at"])}
 
 
 def owed_actions(database: Database, code: str, site: str) -> list[dict[str, Any]]:

@@ -87,6 +87,14 @@ class SeenCheckpoint(Seen):
     name: CheckpointId
 
 
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """Whoever's session ended while they filled in a checkpoint's form: they may leave what they typed as their draft, and see nothing."""
+
+    person: str
+    name: CheckpointId
+
+
 # ------------------------------------------------------------------ who is asking
 
 
@@ -233,6 +241,15 @@ def sees_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint:
     return SeenCheckpoint(seen.visitor, seen.row, seen.plan, seen.access, name)
 
 
+@rule
+def fills_in_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint | Lapsed:
+    """`sees_checkpoint` for what is typed into its form: with a session that has lapsed, nothing is seen but what was typed is kept."""
+    session = session_of(request)
+    if session is not None and not session.is_live and visitor_of(request) is None:
+        return Lapsed(session.person, CheckpointId.parse(checkpoint))
+    return sees_checkpoint(request, checkpoint)
+
+
 Anyone = Annotated[None, Depends(anyone)]
 SignedIn = Annotated[Visitor, Depends(signed_in)]
 SomeManager = Annotated[Visitor, Depends(some_manager)]
@@ -241,3 +258,4 @@ Watching = Annotated[None, Depends(watching)]
 GlobalManager = Annotated[Visitor, Depends(global_manager)]
 SeesExperiment = Annotated[Seen, Depends(sees_experiment)]
 SeesCheckpoint = Annotated[SeenCheckpoint, Depends(sees_checkpoint)]
+FillsInCheckpoint = Annotated[SeenCheckpoint | Lapsed, Depends(fills_in_checkpoint)]
