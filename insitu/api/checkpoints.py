@@ -125,8 +125,7 @@ def decline(checkpoint: Name, body: Reason, seen: SeesCheckpoint, once: Once) ->
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
 
     def decline() -> dict[str, Any]:
-        ledger.decline(checkpoint, by, body.reason)
-        return {"id": checkpoint}
+        return {"id": checkpoint, "remark": ledger.decline(checkpoint, by, body.reason)}
 
     return once.once({"decline": checkpoint, "reason": body.reason}, decline)
 
@@ -140,8 +139,7 @@ def ask(checkpoint: Name, body: Question, seen: SeesCheckpoint, once: Once) -> A
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
 
     def ask() -> dict[str, Any]:
-        ledger.ask(checkpoint, by, body.text)
-        return {"id": checkpoint}
+        return {"id": checkpoint, "remark": ledger.ask(checkpoint, by, body.text)}
 
     return once.once({"ask": checkpoint, "text": body.text}, ask)
 
@@ -157,8 +155,7 @@ def answer(checkpoint: Name, remark: Remark, body: Question, seen: SeesCheckpoin
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
 
     def answer() -> dict[str, Any]:
-        ledger.answer(checkpoint, remark, by, body.text)
-        return {"id": checkpoint}
+        return {"id": checkpoint, "remark": ledger.answer(checkpoint, remark, by, body.text)}
 
     return once.once({"answer": checkpoint, "remark": remark, "text": body.text}, answer)
 

@@ -30,8 +30,9 @@ class Paging:
 
 
 def link(request: Request, response: Response, ways: dict[str, dict[str, int]]) -> None:
-    """The `Link` header (RFC 8288): by relation, the present address with some parameters changed."""
-    shown = [f'<{request.url.include_query_params(**changed)}>; rel="{name}"' for name, changed in ways.items()]
+    """The `Link` header (RFC 8288): by relation, the present address, without the host, with some parameters changed."""
+    addresses = {name: request.url.include_query_params(**changed) for name, changed in ways.items()}
+    shown = [f'<{address.path}?{address.query}>; rel="{name}"' for name, address in addresses.items()]
     if shown:
         response.headers["Link"] = ", ".join(shown)
 

@@ -212,9 +212,10 @@ class Outcome(Shown):
 class Remarked(Shown):
     """A remark that was noted."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"id": ID}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": ID, "remark": 4}]})
 
     id: str = Field(description="The checkpoint's.")
+    remark: int = Field(description="The remark's own number.")
 
 
 class Question(Body):
@@ -223,13 +224,3 @@ class Question(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Which version of the leaflet counts?"}]})
 
     text: Text
-
-
-class StoredFile(Shown):
-    """A stored file, as a file field is answered with it."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"hash": HASH, "name": "opinion.pdf", "size": 48213}]})
-
-    hash: str
-    name: str
-    size: int
