@@ -69,6 +69,7 @@ def foreign_values(house: TwoSites) -> dict[str, list[str]]:
             f"{shared}:visit:{FOREIGN}:1",
         ],
         "hash": [house.paper],
+        "key": [house.paper],
         "person": ["zz.nurse"],
         "site": [FOREIGN],
         "protocol": ["two-sites"],
