@@ -53,5 +53,5 @@ class Visit:
 
 def doors_on(database: Database, clock: SetClock, **settings: Any) -> Doors:
     """The doors of a database that a test has filled; the key is the tests' own."""
-    given = {"key": "a key of thirty-two characters or more, for tests"} | settings
-    return Doors.of(Settings(Path(), database.url, **given), database, Ledger(database, clock))
+    given: dict[str, Any] = {"data": Path(), "key": "a key of thirty-two characters or more, for tests"} | settings
+    return Doors.of(Settings(database_url=database.url, **given), database, Ledger(database, clock))
