@@ -1,75 +1,78 @@
 """The dispatcher: what the outbox owes, told to each person once, whatever fails on the way.
 
-A notice is claimed under a lease, decided again, and sent to each of its recipients. What was sent to whom is kept as one row of
-`delivery` a person, written before the sending and after it, each in a short transaction of its own: a mail server that hangs
-never holds the database's write lock, and a crash in between is seen by whoever claims the notice next.
+A notice is claimed under a lease, decided again, and for each of its recipients sent, put off, gathered with others or muted, as
+`notifications.timing` decides. What became of it is kept as one row of `delivery` a person, written before the sending and after it,
+each in a short transaction of its own: a mail server that hangs never holds the database's write lock, and a crash in between is
+seen by whoever claims the notice next. Letters, digests among them, are sent alike (`notifications.letters`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
-from notifications import channels
+from notifications import attempts, channels
+from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, INTERRUPTED, REPORT_AFTER_ATTEMPTS, LeaseLost, back_off
 from notifications.channels import Recipient
-from notifications.deliveries import sent as sent
-from notifications.occasions import Row, Situation, Verdict, decide_again, first_row, occasion, recipients, situation
-from notifications.render import Occasion, render
+from notifications.incidents import Incidents, undeliverable
+from notifications.letters import Letters
+from notifications.occasions import Addressee, Row, Situation, Verdict, audience, decide_again, first_row, occasion, situation
+from notifications.render import Message, Occasion, render
+from notifications.sent import sent as sent
+from notifications.timing import SEND_NOW, Timing, When, decide, is_duty
+from notifications.unsubscribing import Unsubscribing
 from protocols.errors import DatabaseUnavailable, DeliveryFailed, InsituError
+from sites import digests
 from sites.clock import Clock
 from sites.database import Database, table
 from sites.ledger import Ledger
+from sites.preferences import preference_of
 from sites.settings import Settings
-from sites.tables import Delivery, Experiment, Incident, Notice
+from sites.tables import Notice
 
-_NOTICE, _DELIVERY, _EXPERIMENT, _INCIDENT = table(Notice), table(Delivery), table(Experiment), table(Incident)
+_NOTICE = table(Notice)
 
-LEASE = timedelta(minutes=2)
 LOOK_AGAIN_DURING_HOLD = timedelta(minutes=15)
-LONGEST_BACK_OFF = timedelta(hours=1)
-# Five hours of trying: a person should know. Three days of trying: a mail server down over a weekend loses nobody's message.
-REPORT_AFTER_ATTEMPTS = 10
-GIVE_UP_AFTER_ATTEMPTS = 77
 POLL_SECONDS = 1.0
-INTERRUPTED = "interrupted while sending"
+ASIDE = {Timing.POSTPONE: "postponed", Timing.MUTED: "muted"}
 
 log = logging.getLogger("insitu.dispatch")
 
-INCIDENTS = {
-    "undeliverable": {
-        "fr": "Les messages à {person} n'arrivent pas ({error}). Corrigez son adresse, ou prévenez cette personne autrement.",
-        "en": "Messages to {person} do not arrive ({error}). Correct the address, or tell this person another way.",
-    },
-    "nobody": {
-        "fr": "Personne n'a reçu la notification {notice} : nul n'exerce aujourd'hui {roles}. Affectez quelqu'un : insitu assign.",
-        "en": "Nobody received the notice {notice}: no one holds {roles} today. Assign someone: insitu assign.",
-    },
-    "unsendable": {
-        "fr": "La notification {notice} ne peut pas être envoyée : {error}",
-        "en": "The notice {notice} cannot be sent: {error}",
-    },
-}
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A person who is still to be told: when to look again, and whether a try has failed."""
 
-class _LeaseLost(Exception):
-    """Another dispatcher took the notice over: leave it alone."""
+    until: datetime
+    has_failed: bool = False
 
 
 class Dispatcher:
-    """Sends what the outbox owes. Several may run at once, in threads, processes or on several machines."""
+    """Sends what the outbox owes. Several may run at once, in threads, processes or on several machines.
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings, name: str = "dispatcher") -> None:
+    More than `at_once` ordinary notices to one person within ten minutes go as one message.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, settings: Settings, name: str = "dispatcher", at_once: int = digests.AT_ONCE
+    ) -> None:
         self.database = database
         self.clock = clock
         self.settings = settings
         self.ledger = Ledger(database, clock)
         self.name = f"{name}-{token_hex(4)}"
+        self.at_once = at_once
+        self.incidents = Incidents(self.ledger, settings.locale)
+        self.unsubscribing = Unsubscribing(database, clock, settings)
+        self.letters = Letters(database, clock, settings, self.name, self.incidents, self.unsubscribing)
 
     def run(self, stop: threading.Event, poll_s: float = POLL_SECONDS) -> None:
         """Fire the timers that are due and send what is owed, until `stop` is set. A failure is logged and tried again."""
@@ -79,8 +82,10 @@ class Dispatcher:
                 stop.wait(poll_s)
 
     def run_once(self, limit: int = 20) -> int:
-        """Deal with up to `limit` notices that are owed now; returns how many. Raises DatabaseUnavailable."""
+        """Deal with up to `limit` letters and notices that are owed now; returns how many. Raises DatabaseUnavailable."""
         for count in range(limit):
+            if self.letters.send_one():  # first: somebody waits before the page that promised one
+                continue
             notice = self._claim()
             if notice is None:
                 return count
@@ -108,20 +113,20 @@ class Dispatcher:
         # Equality, not IN: PostgreSQL may run an IN's subquery again for each row, and then claims several (measured, 18).
         claim = update(_NOTICE).where(_NOTICE.c.id == first.scalar_subquery(), _owed(now))
         with self.database.write() as connection:
-            values = {"leased_by": self.name, "leased_until": now + LEASE}
+            values = {"leased_by": self.name, "leased_until": now + attempts.LEASE}
             return first_row(connection, claim.values(values).returning(*_NOTICE.c))
 
     def _deal_with(self, notice: Row) -> None:
         try:
             self._decide_and_tell(notice)
-        except _LeaseLost:
+        except LeaseLost:
             log.warning("Notice %s took longer than its lease; another dispatcher goes on with it", notice["key"])
         except DatabaseUnavailable:
             raise
         except Exception as error:
             is_known = isinstance(error, InsituError)
             log.error("Notice %s failed and will be tried again: %s", notice["key"], error, exc_info=not is_known)
-            self._report(notice, f"unsendable:{notice['key']}", "unsendable", error=error if is_known else type(error).__name__)
+            self.incidents.report(notice, f"unsendable:{notice['key']}", "unsendable", error=error if is_known else type(error).__name__)
             self._try_later(notice)
 
     def _decide_and_tell(self, notice: Row) -> None:
@@ -129,42 +134,45 @@ class Dispatcher:
         with self.database.read() as connection:
             now_is = situation(connection, notice)
             verdict = decide_again(now_is, now)
-            persons = recipients(connection, now_is, now) if verdict is Verdict.TELL else []
-        if verdict is Verdict.DROP:
-            self._drop(notice)
-        elif verdict is Verdict.WAIT:
+            found = audience(connection, now_is, now) if verdict is Verdict.TELL else None
+        if verdict is Verdict.WAIT:
             self._settle(notice, next_at=now + LOOK_AGAIN_DURING_HOLD)
+        elif found is None:
+            self._close(notice, "dropped")
         else:
-            self._tell(now_is, persons)
+            self._tell(now_is, found.addressees, occasion(now_is, self.settings.public_url, found.nobody))
 
-    def _tell(self, now_is: Situation, persons: list[Row]) -> None:
+    def _tell(self, now_is: Situation, addressees: Sequence[Addressee], said: Occasion) -> None:
         notice = now_is.notice
-        said = occasion(now_is, self.settings.public_url)
         roles = ", ".join(notice["roles"]) + (f" ({notice['site']})" if notice["site"] else "")
-        if persons:
-            self._resolve(notice, f"nobody:{roles}")
+        if addressees:
+            self.incidents.resolve(notice, f"nobody:{roles}")
         else:
-            self._report(notice, f"nobody:{roles}", "nobody", roles=roles)
-        settled = [self._tell_person(notice, said, person) for person in persons]
-        if all(settled):
-            self._settle(notice, state="done")
+            self.incidents.report(notice, f"nobody:{roles}", "nobody", roles=roles)
+        waiting = [waits for to in addressees if (waits := self._tell_person(now_is, said, to))]
+        if waiting:
+            self._wait(notice, waiting)
         else:
-            self._try_later(notice)
+            self._close(notice, "done")
+
+    def _wait(self, notice: Row, waiting: Sequence[Waits]) -> None:
+        """Look again when the first of those who wait may be told; how often a try failed is counted, not how often one waited."""
+        failed = any(waits.has_failed for waits in waiting)
+        self._settle(notice, attempts=notice["attempts"] + failed, next_at=min(waits.until for waits in waiting))
 
     def _try_later(self, notice: Row) -> None:
-        attempts = notice["attempts"] + 1
-        if attempts >= GIVE_UP_AFTER_ATTEMPTS:
-            self._drop(notice)
+        tried = notice["attempts"] + 1
+        if tried >= GIVE_UP_AFTER_ATTEMPTS:
+            self._close(notice, "dropped")
         else:
-            self._settle(notice, attempts=attempts, next_at=self.clock.now() + back_off(attempts))
+            self._settle(notice, attempts=tried, next_at=self.clock.now() + back_off(tried))
 
-    def _drop(self, notice: Row) -> None:
-        """Leave a notice alone for good, and with it whoever it was still to reach."""
-        under_way = (_DELIVERY.c.notice_id == notice["id"], _DELIVERY.c.state.in_(("sending", "failed")))
+    def _close(self, notice: Row, state: str) -> None:
+        """Leave a notice alone for good, `done` or `dropped`, and with it whoever it was still to reach."""
         with self.database.write() as connection:
-            ours = update(_NOTICE).where(self._ours(notice)).values(state="dropped", leased_by="", leased_until=None)
+            ours = update(_NOTICE).where(self._ours(notice)).values(state=state, leased_by="", leased_until=None)
             if connection.execute(ours).rowcount == 1:
-                connection.execute(update(_DELIVERY).where(*under_way).values(state="refused"))
+                attempts.close(connection, notice)
 
     def _settle(self, notice: Row, **values: Any) -> None:
         with self.database.write() as connection:
@@ -175,99 +183,80 @@ class Dispatcher:
 
     # ------------------------------------------------------------------ one person
 
-    def _tell_person(self, notice: Row, said: Occasion, person: Row) -> bool:
-        """Whether this person needs no more telling: told now, told before, or never to be reached."""
-        message = render(said, person["locale"])
-        delivery = self._begin(notice, person, message.subject)
+    def _tell_person(self, now_is: Situation, said: Occasion, to: Addressee) -> Waits | None:
+        """When this person is to be told; None when they need no more telling: told now or before, gathered, or never to be reached."""
+        notice, person = now_is.notice, to.person
+        when, is_ordinary = self._when(now_is, to)
+        said = self.unsubscribing.offered(said, person, notice["kind"]) if is_ordinary else said
+        message = render(replace(said, deputised=to.deputised), person["locale"])
+        if when.timing is not Timing.SEND_NOW:
+            self._put_aside(notice, person, message.subject, when)
+            return Waits(when.until) if when.timing is Timing.POSTPONE and when.until else None
+        with self._in_lease(notice) as connection:
+            delivery = attempts.begin(connection, notice, person, message.subject, self.clock.now())
         if delivery["state"] == "refused" and delivery["error"] == INTERRUPTED:
-            self._report(notice, _undeliverable(person), "undeliverable", person=person["name"], error=INTERRUPTED)
+            self.incidents.report(notice, undeliverable(person), "undeliverable", person=person["name"], error=INTERRUPTED)
         if delivery["state"] != "sending":
-            return True
+            return None
+        return self._send(notice, person, delivery, message)
+
+    def _when(self, now_is: Situation, to: Addressee) -> tuple[When, bool]:
+        """When this person is told by their wishes, and whether the notice is ordinary to them. What was begun goes on as it began."""
+        notice, person, now = now_is.notice, to.person, self.clock.now()
+        kind, deadline, is_legal = notice["kind"], now_is.deadline, now_is.is_legal
+        with self.database.read() as connection:
+            wishes = preference_of(connection, person["id"])
+            before = attempts.find(connection, notice, person)
+            is_ordinary = not is_duty(kind, deadline, now, is_legal=is_legal, timezone=wishes.timezone)
+            if before is not None and before["state"] not in attempts.UNDECIDED:
+                return SEND_NOW, is_ordinary
+            when = decide(kind, deadline, wishes, now, is_legal=is_legal)
+            may_gather = is_ordinary and when == SEND_NOW and not (deadline and now < deadline <= now + digests.WINDOW)
+            was_tried = before is not None and before["state"] == "failed"
+            if may_gather and not was_tried and digests.is_flood(connection, person["id"], now, self.at_once):
+                return When(Timing.DIGEST), is_ordinary
+        return when, is_ordinary
+
+    def _put_aside(self, notice: Row, person: Row, subject: str, when: When) -> None:
+        now, letter = self.clock.now(), ""
+        with self._in_lease(notice) as connection:
+            if when.timing is Timing.DIGEST and when.until:
+                letter = digests.join_daily(connection, person["id"], when.until, now)
+            elif when.timing is Timing.DIGEST:
+                letter = digests.join_flood(connection, person["id"], now)
+            attempts.put_aside(connection, notice, person, subject, now, ASIDE.get(when.timing, "digested"), letter)
+
+    def _send(self, notice: Row, person: Row, delivery: Row, message: Message) -> Waits | None:
+        recipient = Recipient(person["name"], person["email"], person["channels"])
         try:
-            way = channels.send(message, Recipient(person["name"], person["email"], person["channels"]), self.settings.mail_url)
+            way = channels.send(message, recipient, self.settings.mail_url, self.settings.channels)
         except DeliveryFailed as failure:
             return self._failed(notice, person, delivery, failure)
         self._end(delivery, state="sent", channel=way, error="")
-        self._resolve(notice, _undeliverable(person))
-        return True
+        self.incidents.resolve(notice, undeliverable(person))
+        return None
 
-    def _begin(self, notice: Row, person: Row, subject: str) -> Row:
-        """The person's delivery: `sending` when it is ours to send now, renewing the lease; else as it ended.
-
-        One found in `sending` was interrupted, and nobody knows whether it arrived: it is sent once more, and no third time.
-        """
-        now = self.clock.now()
-        with self.database.write() as connection:
-            lease = update(_NOTICE).where(self._ours(notice)).values(leased_until=now + LEASE)
-            if connection.execute(lease).rowcount != 1:
-                raise _LeaseLost
-            before = _delivery(connection, notice, person)
-            if before is None:
-                row = {"notice_id": notice["id"], "person": person["id"], "channel": "", "error": "", "attempts": 1}
-                connection.execute(insert(_DELIVERY).values(row | {"state": "sending", "subject": subject, "at": now}))
-            elif before["state"] in ("sending", "failed"):
-                changes = _next_try(before) | {"subject": subject, "at": now}
-                connection.execute(update(_DELIVERY).where(_DELIVERY.c.id == before["id"]).values(changes))
-            found = _delivery(connection, notice, person)
-        assert found is not None, "it was written in this transaction"
-        return found
-
-    def _failed(self, notice: Row, person: Row, delivery: Row, failure: DeliveryFailed) -> bool:
+    def _failed(self, notice: Row, person: Row, delivery: Row, failure: DeliveryFailed) -> Waits | None:
         given_up = failure.permanent or delivery["attempts"] >= GIVE_UP_AFTER_ATTEMPTS
         self._end(delivery, state="refused" if given_up else "failed", error=str(failure))
         if given_up or delivery["attempts"] >= REPORT_AFTER_ATTEMPTS:
-            self._report(notice, _undeliverable(person), "undeliverable", person=person["name"], error=failure)
-        return given_up
+            self.incidents.report(notice, undeliverable(person), "undeliverable", person=person["name"], error=failure)
+        return None if given_up else Waits(self.clock.now() + back_off(delivery["attempts"]), has_failed=True)
 
     def _end(self, delivery: Row, **values: Any) -> None:
-        ours = and_(_DELIVERY.c.id == delivery["id"], _DELIVERY.c.state == "sending")
         with self.database.write() as connection:
-            connection.execute(update(_DELIVERY).where(ours).values(at=self.clock.now(), **values))
+            attempts.end(connection, delivery, self.clock.now(), **values)
 
-    # ------------------------------------------------------------------ incidents
-
-    def _report(self, notice: Row, key: str, kind: str, **words: object) -> None:
-        """Tell the project managers, once while it lasts. An incident's own message is left alone: it would never end."""
-        if notice["kind"] == "incident":
-            log.error("The incident message %s reached nobody: %s", notice["key"], words)
-            return
-        message = INCIDENTS[kind]["fr" if self.settings.locale == "fr" else "en"].format(notice=notice["key"], **words)
-        self.ledger.report_incident(self._code(notice), key, kind, message, step=notice["step"], site=notice["site"])
-
-    def _resolve(self, notice: Row, key: str) -> None:
-        is_open = (_INCIDENT.c.experiment_id == notice["experiment_id"], _INCIDENT.c.key == key, _INCIDENT.c.resolved_at.is_(None))
-        with self.database.read() as connection:
-            found = connection.execute(select(exists().where(*is_open))).scalar()
-        if found:
-            self.ledger.resolve_incident(self._code(notice), key)
-
-    def _code(self, notice: Row) -> str:
-        with self.database.read() as connection:
-            code = connection.execute(select(_EXPERIMENT.c.code).where(_EXPERIMENT.c.id == notice["experiment_id"]))
-            return str(code.scalar_one())
-
-
-def back_off(attempts: int) -> timedelta:
-    """How long to wait after so many failed attempts: 1, 2, 4, … minutes, an hour at most."""
-    return min(timedelta(minutes=2 ** min(attempts - 1, 10)), LONGEST_BACK_OFF)
+    @contextmanager
+    def _in_lease(self, notice: Row) -> Iterator[Connection]:
+        """A write transaction in which the notice is ours, its lease renewed. Raises LeaseLost."""
+        with self.database.write() as connection:
+            lease = update(_NOTICE).where(self._ours(notice)).values(leased_until=self.clock.now() + attempts.LEASE)
+            if connection.execute(lease).rowcount != 1:
+                raise LeaseLost
+            yield connection
 
 
 def _owed(now: datetime) -> ColumnElement[bool]:
     free = or_(_NOTICE.c.leased_until.is_(None), _NOTICE.c.leased_until <= now)
     return and_(_NOTICE.c.state == "owed", _NOTICE.c.next_at <= now, free)
-
-
-def _delivery(connection: Connection, notice: Row, person: Row) -> Row | None:
-    its = (_DELIVERY.c.notice_id == notice["id"], _DELIVERY.c.person == person["id"])
-    return first_row(connection, select(_DELIVERY).where(*its))
-
-
-def _next_try(before: Row) -> dict[str, Any]:
-    interrupted = before["state"] == "sending"
-    if interrupted and before["error"] == INTERRUPTED:
-        return {"state": "refused"}
-    return {"state": "sending", "attempts": before["attempts"] + 1, "error": INTERRUPTED if interrupted else ""}
-
-
-def _undeliverable(person: Row) -> str:
-    return f"undeliverable:{person['id']}"

@@ -11,7 +11,7 @@ import pytest
 from small import SMALL, launch, to_ethics, to_setup
 from sqlalchemy import insert
 
-from notifications.deliveries import sent
+from notifications.sent import sent
 from protocols.errors import UnknownThing
 from sites import inbox, policy
 from sites.board import summary

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from insitu.entrance.page import language_of
 from insitu.entrance.visitor import SeesExperiment
 from insitu.web.experiment.frame import address_of, experiment_page
-from notifications.deliveries import sent
+from notifications.sent import sent
 from sites.names import names
 
 router = APIRouter()
