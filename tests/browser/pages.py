@@ -12,7 +12,7 @@ from two_sites import FOREIGN, TwoSites
 from insitu import web
 
 # Pages that are no pages: what they answer is a file, a calendar, or another address.
-NOT_PAGES = re.compile(r"\.(ics|pdf|csv|json|yaml)$|/static/|/provider|/files/|/documents/\{|/export|/download|/qr")
+NOT_PAGES = re.compile(r"\.(ics|pdf|csv|json|yaml)$|/static/|/provider|/files/|/documents/\{|/export|/download|/source$|/qr")
 
 
 def routes(listed: Any) -> Iterator[APIRoute]:
