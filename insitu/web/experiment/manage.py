@@ -25,7 +25,6 @@ DONE = {
 NO_ACT = N_("Choose what to do.")
 NO_REASON = N_("Give a reason: others must understand later why this was done.")
 NOT_SURE = N_("Tick the box: an early end cannot be taken back.")
-NO_SITE = N_("Choose the experiment, or one of its sites.")
 
 
 @router.get("/experiments/{code}/manage")
@@ -39,7 +38,7 @@ def manage(request: Request, seen: SeesExperiment) -> Response:
 def managed(request: Request, seen: SeesExperiment, form: Posted) -> Response:
     """Hold, release or stop; the ledger says whether this person may."""
     given = {name: str(form.get(name, "")).replace("\x00", "").strip() for name in ("act", "site", "reason", "sure")}
-    errors = _errors(seen, given)
+    errors = _errors(given)
     if not errors:
         ledger = seen.visitor.doors.ledger
         act = {"hold": ledger.hold, "release": ledger.release, "stop": ledger.stop}[given["act"]]
@@ -52,10 +51,9 @@ def managed(request: Request, seen: SeesExperiment, form: Posted) -> Response:
     return _form(request, seen, given, errors) if errors else go_to(request, address_of(seen.code, "/manage"), DONE[given["act"]])
 
 
-def _errors(seen: Seen, given: dict[str, str]) -> dict[str, str]:
+def _errors(given: dict[str, str]) -> dict[str, str]:
     wrong = {
         "act": (given["act"] not in ACTS, NO_ACT),
-        "site": (bool(given["site"]) and not seen.access.sees_site(given["site"]), NO_SITE),
         "reason": (not given["reason"], NO_REASON),
         "sure": (given["act"] == "stop" and not given["sure"], NOT_SURE),
     }
