@@ -73,9 +73,12 @@ class InvalidAnswers(InvalidInput):
 
     def __init__(self, checkpoint: str, errors: dict[str, str]) -> None:
         self.checkpoint, self.errors = checkpoint, errors
-        listed = "; ".join(f"{path}: {message}" for path, message in errors.items())
         super().__init__(
-            f"Checkpoint {checkpoint!r} refuses these answers. {listed}. Nothing was completed; correct them and complete again."
+            Phrase(
+                "Checkpoint {checkpoint!r} refuses these answers. {errors}. Nothing was completed; correct them and complete again.",
+                checkpoint=checkpoint,
+                errors=errors,
+            )
         )
 
 

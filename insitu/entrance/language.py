@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cache
@@ -101,6 +102,8 @@ class Language:
             return self.number(value)
         if isinstance(value, date) and not isinstance(value, datetime):
             return self.day(value, short=True)
+        if isinstance(value, Mapping):
+            return "; ".join(f"{name}: {self.text(said)}" for name, said in value.items())
         return self.text(value) if isinstance(value, Phrase) else value
 
     def word(self, name: str) -> str:
