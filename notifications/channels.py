@@ -13,7 +13,7 @@ import re
 import smtplib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,9 @@ from apprise import Apprise, AppriseAsset, NotifyFormat
 from apprise.plugins.email.base import NotifyEmail
 
 from notifications.render import Message, one_line
-from protocols.errors import DeliveryFailed
+from protocols.errors import DeliveryFailed, InvalidInput
+from protocols.phrase import Phrase
+from sites.preferences import scheme_of
 
 TIMEOUT_SECONDS = 10.0
 EMAIL = "email"
@@ -30,6 +32,10 @@ EMAIL = "email"
 COME_BACK_LATER = frozenset({408, 425, 429})
 # Checked here and handed over as it is: Apprise's own reading takes o'brien@example.org for brien@example.org (measured, 1.13).
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+
+
+# No redirects: a host that is allowed must not send us on to one that is not.
+_ASSET = AppriseAsset(app_id="insitu", app_desc="insitu", http_redirects=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,11 @@ class Recipient:
     channels: Sequence[str] = ()
 
 
-def send(message: Message, person: Recipient, mail_url: str) -> str:
+def send(message: Message, person: Recipient, mail_url: str, allowed: Collection[str] | None = None) -> str:
     """Send by the first of the person's ways that works; which one it was: `email`, or a channel's scheme such as `ntfys`.
 
-    `mail_url` is an Apprise `mailto://host:port?from=…` or `mailtos://user:password@host?…` without recipient.
+    `mail_url` is an Apprise `mailto://host:port?from=…` or `mailtos://user:password@host?…` without recipient. A channel that
+    `allowed` does not name (`Settings.channels`; None for any) is not called.
     Blocks until the servers answer, at most about 10 seconds for each exchange with them.
     Only the scheme of a channel is ever told: an address can hold a secret anywhere (Apprise's private form still shows
     webhook paths and headers).
@@ -53,34 +60,64 @@ def send(message: Message, person: Recipient, mail_url: str) -> str:
     failures: list[DeliveryFailed] = []
     for address in person.channels:
         try:
-            return _send_to_channel(message, address)
+            return send_to_channel(message, address, allowed)
         except DeliveryFailed as failure:
             failures.append(failure)
     try:
-        return _send_mail(message, person, mail_url)
+        return send_mail(message, person, mail_url)
     except DeliveryFailed as failure:
         failures.append(failure)
     raise DeliveryFailed("; ".join(map(str, failures)), permanent=all(failure.permanent for failure in failures))
 
 
-def _send_to_channel(message: Message, address: str) -> str:
-    found = re.match(r"([a-z][a-z0-9]{0,30})://", address, re.IGNORECASE)
-    scheme = found[1].lower() if found else "channel"
+def check_channel(address: str, allowed: Collection[str]) -> None:
+    """Nothing, if this installation sends to such a channel. Raises InvalidInput, which shows no more of the address than its scheme."""
     plugin = _plugin(address)
     if plugin is None:
-        raise DeliveryFailed(f"{scheme}: Apprise cannot read this channel's address; correct it", permanent=True)
+        raise InvalidInput(Phrase("This is no address of a channel that can be read. Copy it again from the service, as scheme://…"))
+    if "?" in address:
+        raise InvalidInput(Phrase("A channel's address has no options here: leave out the question mark and what follows."))
+    if not _is_allowed(plugin, allowed):
+        known = ", ".join(sorted({one.partition("://")[0] for one in allowed})) or "-"
+        scheme = scheme_of(address)
+        raise InvalidInput(Phrase("Messages cannot go to {scheme}:// here. Possible: {known}.", scheme=scheme, known=known))
+
+
+def _is_allowed(plugin: Any, allowed: Collection[str]) -> bool:
+    """Whether the setting names the service, with its host where the address chooses one: a person must not make us call any host."""
+    scheme = scheme_of(plugin.url())
+    if scheme in allowed and (not any("{host}" in one for one in plugin.templates) or getattr(plugin, "mode", "") == "cloud"):
+        return True
+    host = f"{plugin.host}:{plugin.port}" if getattr(plugin, "port", None) else plugin.host
+    return f"{scheme}://{host}" in allowed or f"{scheme}://*" in allowed
+
+
+def send_to_channel(message: Message, address: str, allowed: Collection[str] | None = None) -> str:
+    """Send to one channel; gives its scheme. Raises DeliveryFailed."""
+    scheme = scheme_of(address)
+    if allowed is not None:
+        try:
+            check_channel(address, allowed)
+        except InvalidInput as refusal:
+            raise DeliveryFailed(_failure(scheme, refusal.args[0]), permanent=True) from None
+    plugin = _plugin(address)
+    if plugin is None:
+        raise DeliveryFailed(_failure(scheme, Phrase("Apprise cannot read this channel's address; correct it")), permanent=True)
     _notify(plugin, message, scheme)
     return scheme
 
 
-def _send_mail(message: Message, person: Recipient, mail_url: str) -> str:
+def send_mail(message: Message, person: Recipient, mail_url: str) -> str:
+    """Send to the person's mail address; gives `email`. Raises DeliveryFailed."""
     if not ADDRESS.fullmatch(person.email):
-        raise DeliveryFailed(f"{EMAIL}: {one_line(person.email)!r} is not a mail address; correct it", permanent=True)
+        said = Phrase("{address} is not a mail address; correct it", address=repr(one_line(person.email)))
+        raise DeliveryFailed(_failure(EMAIL, said), permanent=True)
     if not mail_url:
-        raise DeliveryFailed(f"{EMAIL}: no mail server is set; set INSITU_MAIL_URL", permanent=False)
+        raise DeliveryFailed(_failure(EMAIL, Phrase("no mail server is set; set INSITU_MAIL_URL")), permanent=False)
     plugin = _plugin(mail_url)
     if plugin is None:
-        raise DeliveryFailed(f"{EMAIL}: Apprise cannot read INSITU_MAIL_URL; write it mailto://HOST:PORT?from=ADDRESS", permanent=False)
+        said = Phrase("Apprise cannot read INSITU_MAIL_URL; write it mailto://HOST:PORT?from=ADDRESS")
+        raise DeliveryFailed(_failure(EMAIL, said), permanent=False)
     plugin.targets = [(one_line(person.name) or False, person.email)]
     _notify(plugin, message, EMAIL)
     return EMAIL
@@ -89,7 +126,7 @@ def _send_mail(message: Message, person: Recipient, mail_url: str) -> str:
 def _plugin(address: str) -> Any:
     """The Apprise object for an address, or None. A new one each time: a used one waits 5 seconds between messages."""
     with _listening():
-        plugin = Apprise.instantiate(address, asset=AppriseAsset(app_id="insitu", app_desc="insitu"))
+        plugin = Apprise.instantiate(address, asset=_ASSET)
     if plugin is not None:
         plugin.socket_connect_timeout = plugin.socket_read_timeout = TIMEOUT_SECONDS
     return plugin
@@ -98,14 +135,20 @@ def _plugin(address: str) -> Any:
 def _notify(plugin: Any, message: Message, way: str) -> None:
     """Mail gets the HTML, from which Apprise makes the text part; every other channel gets the text."""
     is_mail = isinstance(plugin, NotifyEmail)
+    if is_mail:
+        plugin.headers = {**plugin.headers, **message.headers}
     body, body_format = (message.html, NotifyFormat.HTML) if is_mail else (message.text, NotifyFormat.TEXT)
     apprise = Apprise()
     apprise.add(plugin)
     with _listening() as heard:
         if apprise.notify(title=message.subject, body=body, body_format=body_format):
             return
-    cause, permanent = heard[-1] if heard else ("not sent, and Apprise gives no reason", False)
-    raise DeliveryFailed(f"{way}: {cause}", permanent=permanent)
+    cause, permanent = heard[-1] if heard else (Phrase("not sent, and Apprise gives no reason"), False)
+    raise DeliveryFailed(_failure(way, cause), permanent=permanent)
+
+
+def _failure(way: str, cause: str) -> Phrase:
+    return Phrase("{way}: {cause}", way=way, cause=cause)
 
 
 # What a failure was, in words fit for a log, and whether it is permanent.
@@ -151,13 +194,14 @@ def _cause_of(error: BaseException | None) -> Cause | None:
         case smtplib.SMTPRecipientsRefused():
             answers = list(error.recipients.values())
             said = "; ".join(f"{code} {_decoded(words)}" for code, words in answers)
-            return f"the mail server refuses this address: {one_line(said)}", all(_is_final(code) for code, _ in answers)
+            return Phrase("the mail server refuses this address: {said}", said=one_line(said)), all(_is_final(code) for code, _ in answers)
         case smtplib.SMTPDataError():
             said = f"{error.smtp_code} {_decoded(error.smtp_error)}"
-            return f"the mail server refuses this message: {one_line(said)}", _is_final(error.smtp_code)
+            return Phrase("the mail server refuses this message: {said}", said=one_line(said)), _is_final(error.smtp_code)
         case smtplib.SMTPResponseException():
             said = f"{error.smtp_code} {_decoded(error.smtp_error)}"
-            return f"the mail server refuses us ({type(error).__name__}): {one_line(said)}", False
+            why = type(error).__name__
+            return Phrase("the mail server refuses us ({why}): {said}", why=why, said=one_line(said)), False
         case OSError():
             return one_line(error.strerror or type(error).__name__), False
         case _:
@@ -167,7 +211,7 @@ def _cause_of(error: BaseException | None) -> Cause | None:
 def _cause_in(line: str) -> Cause | None:
     """The cause, from the HTTP status in Apprise's line (`…, error=404.`)."""
     found = re.search(r"error=(\d{3})\b", line)
-    return found and (f"HTTP status {found[1]}", found[1][0] == "4" and int(found[1]) not in COME_BACK_LATER)
+    return found and (Phrase("HTTP status {status}", status=found[1]), found[1][0] == "4" and int(found[1]) not in COME_BACK_LATER)
 
 
 def _is_final(smtp_code: int) -> bool:

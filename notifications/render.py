@@ -1,4 +1,4 @@
-"""The words of a notice: one occasion and a language in, a message out.
+"""The words of a notice or a letter: one occasion and a language in, a message out.
 
 A message holds the experiment's code, the step, the site, the deadline and a link. What a person typed (answers, reasons, an
 experiment's own title) never enters it: the link leads there, behind the reader's own rights.
@@ -7,7 +7,8 @@ experiment's own title) never enters it: the link leads there, behind the reader
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Literal
@@ -18,8 +19,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from protocols.errors import UnknownThing
 from protocols.model import LOCALES, Text, in_locale
 
-KINDS = frozenset({"opened", "reminder", "overdue", "escalated", "returned", "stopped", "closed", "incident"})
+KINDS = frozenset(
+    {"opened", "reminder", "overdue", "escalated", "returned", "reopened", "stopped", "closed", "incident"}
+    | {"question", "answer", "declined", "glass"}
+)
+LETTERS = frozenset({"invitation", "recovery", "channel_test", "checkpoint_link", "digest"})
 LONGEST_VALUE = 200
+# What a list of mails on a telephone shows of a subject: step, site and experiment must be told by then.
+LONGEST_HEAD = 60
+SHORTEST_STEP = 12
 # Characters that turn the direction of what follows: a title must not rearrange the sentence around it (Unicode TR 36).
 BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -34,48 +42,92 @@ MONTHS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
-    """What a message speaks of. `notice` is a kind of the ledger or the name a `notify` action gives.
+class Line:
+    """A notice among others in a digest: where it stands, what is asked, and the link."""
 
-    `deadline` is aware UTC and shown in `timezone`; `role` is who must act; `needs` is what of them.
+    head: str
+    action: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a message speaks of. `notice` is a kind of the ledger, the name a `notify` action gives, or a kind of letter.
+
+    `deadline` is aware UTC and shown in `timezone`, so is `until`, when a letter's link ends; `role` is who must act; `needs` is what of
+    them. `told` are the roles that earlier rungs of an escalation told, `nobody` the role that was to be told now and that nobody holds;
+    `deputised` names those whose deputy the reader is. `unsubscribe` and `choices` are addresses, "" for a duty.
     """
 
     notice: str
-    experiment: str
-    link: str
+    experiment: str = ""
+    link: str = ""
     step: Text = ""
     to_step: Text = ""
     role: Text = ""
     site: str = ""
+    site_code: str = ""
     round: int = 1
     needs: Literal["answers", "signature", "attention"] = "answers"
     deadline: datetime | None = None
+    until: datetime | None = None
     timezone: str = "Europe/Paris"
+    told: Sequence[Text] = ()
+    nobody: Text = ""
+    deputised: str = ""
+    unsubscribe: str = ""
+    choices: str = ""
+    lines: Sequence[Line] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A notice in a person's language. The subject is one line; `html` is a whole document."""
+    """A notice in a person's language. The subject is one line; `html` is a whole document; `headers` are a mail's own."""
 
     subject: str
     text: str
     html: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(occasion: Occasion, locale: str) -> Message:
     """The message for this occasion, in French or English (another locale gets French).
 
+    The subject begins with step, site and experiment, in at most 60 characters unless the codes alone are longer.
     The same arguments always give the same message. Titles are shown on one line of at most 200 characters, whatever they hold.
     Raises UnknownThing when no template has the notice's name.
     """
+    subject, text, html = (_filled(occasion, locale, layout) for layout in ("subject", "text", "html"))
+    return Message(one_line(subject, longest=3 * LONGEST_VALUE), text, html, _headers(occasion))
+
+
+def line(occasion: Occasion, locale: str) -> Line:
+    """The occasion as one of several in a digest. Raises UnknownThing as `render` does."""
+    return Line(head(occasion, locale), one_line(_filled(occasion, locale, "line"), longest=3 * LONGEST_VALUE), occasion.link)
+
+
+def head(occasion: Occasion, locale: str) -> str:
+    """Step, site and experiment as a subject begins with them: the step is cut to fit 60 characters, and never to less than 12."""
+    codes = " – ".join(one_line(code) for code in (occasion.site_code, occasion.experiment) if code)
+    step = one_line(in_locale(occasion.step, locale if locale in LOCALES else LOCALES[0]))
+    if not step or not codes:
+        return step or codes
+    return f"{one_line(step, longest=max(SHORTEST_STEP, LONGEST_HEAD - len(codes) - 3))} – {codes}"
+
+
+def _filled(occasion: Occasion, locale: str, layout: str) -> str:
     language = locale if locale in LOCALES else LOCALES[0]
-    path = _path(occasion.notice, language)
-    words = _words(occasion, language)
-    subject, text, html = (
-        _environment(escaped=layout == "html").get_template(path).render(words, layout=f"layout/{layout}.j2")
-        for layout in ("subject", "text", "html")
-    )
-    return Message(subject=one_line(subject, longest=3 * LONGEST_VALUE), text=text, html=html)
+    template = _environment(escaped=layout == "html").get_template(_path(occasion.notice, language))
+    return template.render(_words(occasion, language), layout=f"layout/{layout}.j2")
+
+
+def _headers(occasion: Occasion) -> dict[str, str]:
+    """What a mail program makes its own button to unsubscribe of (RFC 2369; RFC 8058 for one click, which asks for https)."""
+    if not occasion.unsubscribe:
+        return {}
+    one_click = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"} if occasion.unsubscribe.startswith("https://") else {}
+    return {"List-Unsubscribe": f"<{occasion.unsubscribe}>"} | one_click
 
 
 @cache
@@ -112,6 +164,7 @@ def _words(occasion: Occasion, locale: str) -> dict[str, object]:
     deadline, timezone = occasion.deadline, occasion.timezone
     return {
         "locale": locale,
+        "head": head(occasion, locale),
         "experiment": one_line(occasion.experiment),
         "step": one_line(in_locale(occasion.step, locale)),
         "to_step": one_line(in_locale(occasion.to_step, locale)),
@@ -122,10 +175,20 @@ def _words(occasion: Occasion, locale: str) -> dict[str, object]:
         "link": occasion.link,
         "day": format_day(deadline, timezone, locale) if deadline else "",
         "deadline": format_deadline(deadline, timezone, locale) if deadline else "",
+        "until": format_deadline(occasion.until, timezone, locale) if occasion.until else "",
+        "told": ", ".join(one_line(in_locale(role, locale)) for role in occasion.told),
+        "nobody": one_line(in_locale(occasion.nobody, locale)),
+        "deputised": one_line(occasion.deputised),
+        "unsubscribe": occasion.unsubscribe,
+        "choices": occasion.choices,
+        "lines": occasion.lines,
+        "about": one_line(occasion.about),
     }
 
 
 def _path(notice: str, locale: str) -> str:
+    if notice in LETTERS:
+        return f"letters/{locale}/{notice}.j2"
     if notice not in _templates():
         names = ", ".join(sorted(known_notices()))
         raise UnknownThing(f"Notice {notice!r} has no template. A `notify` action can send: {names}. Correct the protocol.")

@@ -65,7 +65,7 @@ def _about(plan: Plan, state: State, fact: Fact) -> Iterator[Owed]:
         case FactKind.DEADLINE_MISSED:
             yield Owed("overdue", key, number, _awaited(plan, state, key), data["due_at"][:10])
         case FactKind.ESCALATED:
-            yield Owed("escalated", key, number, (data["to"],), str(data["occasion"]))
+            yield Owed("escalated", key, number, (data["to"],), str(data["occasion"]), {"rung": data["occasion"]})
         case FactKind.GATE_RETURNED:
             back = plan.steps[data["to"]].step.checkpoint
             yield Owed("returned", key, number, (back.role, MANAGER) if back else (MANAGER,), "", {"to_step": data["to"]})

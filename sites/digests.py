@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -89,14 +89,14 @@ def is_flood(connection: Connection, person: str, now: datetime, at_once: int = 
     found = set(connection.execute(_SENT, asked).scalars())
     if len(found) > at_once:
         return True
-    due = [row for row in connection.execute(_DUE, asked).mappings() if row["id"] not in found]
+    due = [dict(row) for row in connection.execute(_DUE, asked).mappings() if row["id"] not in found]
     if len(found) + len(due) <= at_once:
         return False
-    held = connection.execute(select(_ASSIGNMENT).where(_ASSIGNMENT.c.person == person)).mappings().all()
+    held = [dict(row) for row in connection.execute(select(_ASSIGNMENT).where(_ASSIGNMENT.c.person == person)).mappings()]
     return len(found) + sum(_concerns(row, person, held) for row in due) > at_once
 
 
-def _concerns(notice: Mapping[str, Any], person: str, held: Any) -> bool:
+def _concerns(notice: Mapping[str, Any], person: str, held: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a notice is likely for this person; dates are left out, as an alarm too many costs ten minutes only."""
     if person in notice["persons"]:
         return True

@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# Services on the internet with an address of their own: none of them lets a person name a host for insitu to call.
+CHANNELS = ("ntfys", "slack", "wxteams", "threema")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`database_url` is a SQLAlchemy address; `mail_url` an Apprise `mailto://` or `mailtos://` address without recipient, or ""."""
+    """`database_url` is a SQLAlchemy address; `mail_url` an Apprise `mailto://` or `mailtos://` address without recipient, or "".
+
+    `channels` are the schemes of Apprise that a person's channel may have; where a scheme leaves the host to whoever writes the
+    address, the entry names it too: `ntfys://ntfy.example.org`, or `ntfys://*` for any.
+    """
 
     data: Path
     database_url: str
@@ -20,6 +27,7 @@ class Settings:
     mail_url: str = ""
     locale: str = "fr"
     key: str = field(default="", repr=False)
+    channels: tuple[str, ...] = CHANNELS
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = field(default="", repr=False)
@@ -46,6 +54,7 @@ class Settings:
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),
+            channels=tuple(given["INSITU_CHANNELS"].replace(",", " ").split()) if "INSITU_CHANNELS" in given else CHANNELS,
             oidc_issuer=given.get("INSITU_OIDC_ISSUER", ""),
             oidc_client_id=given.get("INSITU_OIDC_CLIENT_ID", ""),
             oidc_client_secret=given.get("INSITU_OIDC_CLIENT_SECRET", ""),

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from world import START, World
+from world import KEY, START, World
 
-from notifications.dispatch import GIVE_UP_AFTER_ATTEMPTS, LEASE, LONGEST_BACK_OFF, REPORT_AFTER_ATTEMPTS, back_off, sent
+from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, LEASE, LONGEST_BACK_OFF, REPORT_AFTER_ATTEMPTS, back_off
+from notifications.dispatch import sent
+from sites.digests import AT_ONCE
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -23,8 +25,8 @@ def test_everyone_who_holds_the_role_is_told_in_their_language(world: World) -> 
     code = world.launch()
     assert world.dispatch() == ["alice", "bob"]
     subjects = {mail["To"].addresses[0].username: mail["Subject"] for mail in world.mailbox.mails}
-    assert subjects["alice"] == f"Complétez « Avis éthique » au plus tard le jeudi 12 mars 2026 [{code}]"
-    assert subjects["bob"] == f"Complete “Ethics opinion” by Thursday 12 March 2026 [{code}]"
+    assert subjects["alice"] == f"Avis éthique – {code} : à compléter au plus tard le jeudi 12 mars 2026"
+    assert subjects["bob"] == f"Ethics opinion – {code}: complete by Thursday 12 March 2026"
     for mail in world.mailbox.mails:
         assert f"https://insitu.example.org/checkpoints/{code}:ethics::1" in mail.get_body(("plain",)).get_content()
 
@@ -67,7 +69,7 @@ def test_the_signer_is_asked_to_sign(world: World) -> None:
     world.dispatch()
     world.answer(code)
     assert world.dispatch() == ["manager"]
-    assert world.log("subject", person="manager") == [(f"Signez « Avis éthique » au plus tard le jeudi 12 mars 2026 [{code}]",)]
+    assert world.log("subject", person="manager") == [(f"Avis éthique – {code} : à signer au plus tard le jeudi 12 mars 2026",)]
 
 
 def test_a_server_that_was_down_gets_the_message_later(world: World) -> None:
@@ -99,7 +101,7 @@ def test_a_refused_address_becomes_an_incident_and_costs_the_others_nothing(worl
     assert world.log("state", "error", person="alice") == [("refused", "email: the mail server refuses this address: 550 no such user")]
     assert world.open_incidents() == ["undeliverable:alice"]
     assert world.notices("opened") == ["done"]
-    assert world.log("subject", person="manager") == [(f"Examinez un incident : « Avis éthique » [{code}]",)]
+    assert world.log("subject", person="manager") == [(f"Avis éthique – {code} : incident à examiner",)]
 
 
 def test_an_incident_is_over_when_a_message_arrives(world: World) -> None:
@@ -242,7 +244,7 @@ def test_nothing_that_people_typed_is_in_a_message(world: World) -> None:
 @pytest.mark.parametrize("on", ["world", "world_on_postgresql"])
 def test_several_dispatchers_at_once_tell_everyone_once(on: str, request: pytest.FixtureRequest) -> None:
     world: World = request.getfixturevalue(on)
-    codes = [world.launch() for _ in range(8)]
+    codes = [world.launch() for _ in range(AT_ONCE)]
     ready = threading.Barrier(4)
 
     def work() -> None:
@@ -256,8 +258,9 @@ def test_several_dispatchers_at_once_tell_everyone_once(on: str, request: pytest
         thread.start()
     for thread in threads:
         thread.join()
-    told = Counter((mail["To"].addresses[0].username, str(mail["Subject"]).rpartition("[")[2]) for mail in world.mailbox.mails)
-    assert told == {(person, f"{code}]"): 1 for person in ("alice", "bob") for code in codes}
+    told = Counter((mail["To"].addresses[0].username, str(mail["Subject"])[:40]) for mail in world.mailbox.mails)
+    told = Counter((person, code) for person, subject in told.elements() for code in codes if code in subject)
+    assert told == {(person, code): 1 for person in ("alice", "bob") for code in codes}
     assert world.notices("opened") == ["done"] * len(codes)
 
 
@@ -304,15 +307,15 @@ from notifications.dispatch import Dispatcher
 from sites.clock import SetClock
 from sites.database import Database
 from sites.settings import Settings
-url, mail_url, now = sys.argv[1:]
-settings = Settings(Path(), url, mail_url=mail_url)
+url, mail_url, now, key = sys.argv[1:]
+settings = Settings(Path(), url, mail_url=mail_url, key=key)
 Dispatcher(Database(url), SetClock(datetime.fromisoformat(now)), settings).run_once()
 """
 
 
 def crash_while_sending(world: World) -> None:
     """Run a dispatcher in a process of its own and kill it when the mail server has its mail but has not said so."""
-    arguments = [sys.executable, "-c", DISPATCH_ELSEWHERE, world.database.url, world.mailbox.url, world.clock.now().isoformat()]
+    arguments = [sys.executable, "-c", DISPATCH_ELSEWHERE, world.database.url, world.mailbox.url, world.clock.now().isoformat(), KEY]
     process = subprocess.Popen(arguments)
 
     def kill() -> None:

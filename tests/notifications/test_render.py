@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from notifications.render import KINDS, Message, Occasion, format_day, format_deadline, known_notices, one_line, render
+from notifications.render import KINDS, LETTERS, Line, Message, Occasion, format_day, format_deadline, known_notices, one_line, render
 from protocols.errors import UnknownThing
 from protocols.model import LOCALES
 
@@ -73,7 +73,7 @@ def test_every_notice_survives_any_title(notice: str, locale: str, title: str) -
 def test_every_notice_is_complete_when_nothing_optional_is_known(notice: str, locale: str) -> None:
     bare = Occasion(notice, "TELE-1", "https://insitu.example.org/experiments/TELE-1", step="Avis")
     message = render(bare, locale)
-    assert message.subject.endswith("[TELE-1]")
+    assert message.subject.startswith("Avis – TELE-1")
     assert "None" not in message.text + message.html
     assert "1970" not in message.text
 
@@ -96,11 +96,52 @@ def test_the_document_says_its_language_and_leads_to_the_link(notice: str, local
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
 
 
-def test_the_action_comes_first() -> None:
-    french = render(occasion("opened", "Avis", site="CHU Caen (CAEN)"), "fr")
+def test_a_subject_begins_with_step_site_and_experiment() -> None:
+    french = render(occasion("opened", "Avis", site="CHU Caen (CAEN)", site_code="CAEN"), "fr")
     english = render(occasion("opened", "Opinion", site="", needs="signature"), "en")
-    assert french.subject == "Complétez « Avis » au plus tard le jeudi 1er janvier 2026 [TELEREHAB-HIP-1, CHU Caen (CAEN)]"
-    assert english.subject == "Sign “Opinion” by Thursday 1 January 2026 [TELEREHAB-HIP-1]"
+    assert french.subject == "Avis – CAEN – TELEREHAB-HIP-1 : à compléter au plus tard le jeudi 1er janvier 2026"
+    assert english.subject == "Opinion – TELEREHAB-HIP-1: sign by Thursday 1 January 2026"
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("notice", EVERY_NOTICE)
+def test_sixty_characters_tell_experiment_site_and_step(notice: str, locale: str) -> None:
+    subject = render(occasion(notice, "Évaluation de la marche avec l’appareil à domicile", site_code="CAEN"), locale).subject
+    assert subject[:60].startswith("Évaluation de la")
+    assert " – CAEN – TELEREHAB-HIP-1" in subject[:60]
+
+
+def test_an_escalation_names_who_was_told_before_and_why_the_managers_are() -> None:
+    said = render(occasion("escalated", "Avis", told=[{"fr": "Promoteur", "en": "Sponsor"}], nobody="Investigateur"), "fr").text
+    assert "Déjà prévenus : Promoteur." in said
+    assert "Personne n'exerce aujourd'hui le rôle « Investigateur »" in said
+
+
+def test_a_deputy_reads_for_whom() -> None:
+    message = render(occasion("opened", "Avis", deputised="Alice Martin"), "fr")
+    assert "en tant que suppléant de Alice Martin" in message.text
+    assert "Alice Martin" in message.html
+
+
+def test_the_way_out_stands_in_the_mail_and_not_where_others_read() -> None:
+    message = render(occasion("opened", "Avis", unsubscribe="https://insitu.example.org/unsubscribe/x"), "fr")
+    assert "/unsubscribe/x" in message.html
+    assert "/unsubscribe/x" not in message.text
+    assert message.headers == {
+        "List-Unsubscribe": "<https://insitu.example.org/unsubscribe/x>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("kind", sorted(LETTERS))
+def test_every_letter_has_its_words(kind: str, locale: str) -> None:
+    message = render(Occasion(kind, link="https://insitu.example.org/x", lines=[Line("Avis – TELE-1", "Complétez", "/y")] * 2), locale)
+    assert "https://insitu.example.org/x" in message.text
+    assert "https://insitu.example.org/x" in message.html
+    assert "None" not in message.text + message.html
+    assert "notify" not in known_notices()
+    assert not LETTERS & known_notices()
 
 
 def test_an_unknown_locale_gets_french() -> None:

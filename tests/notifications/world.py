@@ -18,6 +18,7 @@ from sites.ledger import Ledger
 from sites.settings import Settings
 from sites.tables import Assignment, Delivery, Incident, Notice, Person, Site
 
+KEY = "a key of thirty-two characters or more, for tests"
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 PROTOCOL = """
@@ -100,8 +101,11 @@ class World:
         return code
 
     def dispatcher(self) -> Dispatcher:
-        settings = Settings(Path(), self.database.url, "https://insitu.example.org", mail_url=self.mailbox.url, locale="en")
-        return Dispatcher(self.database, self.clock, settings)
+        return Dispatcher(self.database, self.clock, self.settings)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(Path(), self.database.url, "https://insitu.example.org", mail_url=self.mailbox.url, locale="en", key=KEY)
 
     def dispatch(self) -> list[str]:
         """Send everything owed now; who got a mail, in alphabetical order."""
