@@ -1,4 +1,4 @@
-"""Break-glass: an emergency look at what is not one's own, for an hour, with a reason that is journaled and told. It never lets one act."""
+"""An emergency look (break-glass) at what is not one's own, for an hour, with a reason that is journaled and told. It never lets one act."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
         raise InvalidInput(Phrase("A reason is needed: the project managers read it, and it stays in the journal."))
     with database.write() as connection:
         _require_role(connection, person, clock.now())
-        row = find_for_glass(connection, experiment, site)
+        row = _found(connection, experiment, site)
         now = max(clock.now(), row["changed_at"])
         _refuse_in_conflict(connection, person, row, now)
         seen = {"person": person, "experiment": experiment, "site": site}
@@ -51,7 +51,7 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
         return {"id": key[0], "experiment": experiment, "site": site, "until": now + LASTS}
 
 
-def find_for_glass(connection: Connection, experiment: str, site: str) -> Mapping[str, Any]:
+def _found(connection: Connection, experiment: str, site: str) -> Mapping[str, Any]:
     """The experiment's row, locked, once the site is known to take part. Raises UnknownThing."""
     row = find(connection, experiment, lock=True)
     where = (_TAKES_PART.c.experiment_id == row["id"], _TAKES_PART.c.site == site)

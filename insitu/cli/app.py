@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from insitu.cli import account, checkpoint, experiment, keeping, protocol, registry, services
+from insitu.cli import account, checkpoint, experiment, keeping, protocol, qualification, registry, services
 from insitu.cli.opening import Data, given_first
 from protocols.errors import InsituError
 
@@ -54,7 +54,7 @@ def insitu(
 
 
 services.add_to(app)
-for group in (protocol.app, registry.site_app, registry.person_app, account.app, checkpoint.app):
+for group in (protocol.app, registry.site_app, registry.person_app, *qualification.apps, account.app, checkpoint.app):
     app.add_typer(group)
 registry.add_to(app)
 experiment.add_to(app)

@@ -16,6 +16,7 @@ from sites import inbox
 from sites.clock import SetClock
 from sites.database import table
 from sites.ledger import Ledger
+from sites.qualifications import record_delegation, record_training, sign_delegation, sign_training
 from sites.tables import Notice, Step
 
 PROTOCOL, SITES = "telerehab-hip", ("CAEN", "METZ", "STDENIS")
@@ -43,6 +44,12 @@ class Story:
         launch = {"planned_start": "2026-09-01", "target_participants": 120, "grant_eur": 180000}
         self.code = self.ledger.launch(PROTOCOL, SITES, launch, MANAGER)["code"]
         self.settle()
+
+    def teams_are_delegated(self) -> None:
+        """At each site the project manager signs for the investigator, who signs for the coordinator; each on the training they had."""
+        for site in SITES:
+            self._qualify(INVESTIGATOR[site], "principal_investigator", site, by=MANAGER)
+            self._qualify(COORDINATOR[site], "site_coordinator", site, by=INVESTIGATOR[site])
 
     def committee_refuses(self) -> None:
         """The opinion is long in coming: a reminder goes out; then the committee wants changes, and the protocol goes back."""
@@ -104,6 +111,15 @@ class Story:
         self.settle()
 
     # ------------------------------------------------------------------ what people do
+
+    def _qualify(self, person: str, role: str, site: str, *, by: str) -> None:
+        """Record and sign a person's delegation and training: the protocol's site roles require both."""
+        database, clock, today = self.ledger.database, self.clock, self.clock.now().date()
+        number = record_delegation(database, clock, person, role, site, self.code, today, None, by=by)
+        sign_delegation(database, clock, number, by=by, meaning="Je délègue ces tâches à cette personne.")
+        protocol = inbox.protocol_of(database, self.code)
+        number = record_training(database, clock, person, protocol.id, protocol.version, site, today, None, by=by)
+        sign_training(database, clock, number, by=by, meaning="Cette personne est formée à cette version du protocole.")
 
     def _review(self, round_: int, version: str) -> None:
         self.days_pass(2)
@@ -177,6 +193,10 @@ class Story:
 Chapter = tuple[dict[str, str], Callable[[Story], None]]
 CHAPTERS: tuple[Chapter, ...] = (
     ({"fr": "Lancement sur trois sites", "en": "Launch at three sites"}, Story.launch),
+    (
+        {"fr": "Délégations et formations signées sur chaque site", "en": "Delegations and trainings signed at each site"},
+        Story.teams_are_delegated,
+    ),
     (
         {"fr": "Le CPP tarde, est relancé, puis demande des modifications", "en": "The ethics committee is late, and wants changes"},
         Story.committee_refuses,

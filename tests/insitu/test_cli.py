@@ -23,7 +23,7 @@ ASSESSMENT = {"reference_methodology": "MR-001", "residual_risk": "low"}
 def test_launch_prints_the_code_alone_so_that_a_script_can_take_it(terminal: Terminal) -> None:
     said = terminal.type("launch", "telerehab-hip", *LAUNCH, "--as", "b.petit")
     assert (said.status, said.out) == (0, "TELEREHAB-HIP-1\n")
-    assert "telerehab-hip 1.0.0" in said.err
+    assert "telerehab-hip 1.1.0" in said.err
 
 
 def test_the_same_command_id_launches_once(terminal: Terminal) -> None:
@@ -137,10 +137,10 @@ def test_protocols_are_listed_shown_drawn_and_added(terminal: Terminal, tmp_path
     assert source.rstrip() == (files("protocols") / "library" / "telerehab-hip.yaml").read_text("utf-8").rstrip()
     assert terminal.json("protocol", "show", "telerehab-hip")["content"]["id"] == "telerehab-hip"
     assert "s_ethics --> s_site_agreement" in terminal.type("protocol", "diagram", "telerehab-hip").out
-    (tmp_path / "new.yaml").write_text(source.replace("version: 1.0.0", "version: 1.1.0"), "utf-8")
-    assert terminal.json("protocol", "add", str(tmp_path / "new.yaml"))["version"] == "1.1.0"
-    assert terminal.json("protocol", "show", "telerehab-hip")["version"] == "1.1.0"
-    assert terminal.json("protocol", "show", "telerehab-hip", "--version", "1.0.0")["version"] == "1.0.0"
+    (tmp_path / "new.yaml").write_text(source.replace("version: 1.1.0", "version: 1.2.0"), "utf-8")
+    assert terminal.json("protocol", "add", str(tmp_path / "new.yaml"))["version"] == "1.2.0"
+    assert terminal.json("protocol", "show", "telerehab-hip")["version"] == "1.2.0"
+    assert terminal.json("protocol", "show", "telerehab-hip", "--version", "1.1.0")["version"] == "1.1.0"
 
 
 def test_lint_says_nothing_of_the_library_and_names_the_line_of_a_mistake(terminal: Terminal, tmp_path: Path) -> None:

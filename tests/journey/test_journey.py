@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from crash import until
 from mail_server import Mailbox
+from qualified import qualify_site
 from ruamel.yaml import YAML
 from sqlalchemy import select
 
@@ -149,6 +150,9 @@ def journey(sqlite_database: Database, tmp_path: Path, mailbox: Mailbox, prefect
 def test_an_experiment_goes_from_import_to_closure_whatever_stops_working_on_the_way(journey: Journey) -> None:
     launched = journey.ledger.launch("telerehab-hip", SITES, as_json(USUAL["launch"]), MANAGER)
     assert launched["code"] == EXPERIMENT
+    for site in SITES:
+        people = {"investigator": journey.holder("principal_investigator", site), "coordinator": journey.holder("site_coordinator", site)}
+        qualify_site(journey.ledger, EXPERIMENT, site, manager=MANAGER, **people)
     journey.shows("Awaiting Protocol review")
     journey.gets_mail("m.leroy", "Complétez « Relecture du protocole »")
 
