@@ -297,6 +297,11 @@ def delegations(
         return _listed(connection, _DELEGATION, reader, [seen_delegations(reader), *narrowed], site, person, page)
 
 
+def delegation(database: Database, reader: Reader, number: int) -> dict[str, Any]:
+    """One of the delegations that a reader sees, as they list it. Raises UnknownThing."""
+    return _one(database, reader, _DELEGATION, seen_delegations(reader), number)
+
+
 def seen_delegations(reader: Reader) -> ColumnElement[bool]:
     """The WHERE, on delegations, that keeps those a reader sees."""
     managed = reader.managed
@@ -311,6 +316,19 @@ def trainings(
     narrowed = [_TRAINING.c[name] == value for name, value in (("protocol", protocol), ("version", version)) if value]
     with database.read() as connection:
         return _listed(connection, _TRAINING, reader, [seen_trainings(reader), *narrowed], site, person, page)
+
+
+def training(database: Database, reader: Reader, number: int) -> dict[str, Any]:
+    """One of the trainings that a reader sees, as they list it. Raises UnknownThing."""
+    return _one(database, reader, _TRAINING, seen_trainings(reader), number)
+
+
+def _one(database: Database, reader: Reader, log: Table, seen: ColumnElement[bool], number: int) -> dict[str, Any]:
+    with database.read() as connection:
+        found = _listed(connection, log, reader, [seen, log.c.id == number], "", "", 1)
+    if not found:
+        raise UnknownThing(records.unknown(log, number))
+    return found[0]
 
 
 def seen_trainings(reader: Reader) -> ColumnElement[bool]:

@@ -238,11 +238,15 @@ def _upsert(connection: Connection, kind: str, rows: list[Row]) -> tuple[dict[st
     added = [values for key, values in wanted.items() if key not in known]
     changed = [values for key, values in wanted.items() if key in known and not values.items() <= known[key].items()]
     if added:
-        connection.execute(insert(target), added)
+        connection.execute(insert(target), [_whole(kind, values) for values in added])
     for values in changed:
         connection.execute(update(target).where(_is(target, kind, values)).values(values))
     counts = {"added": len(added), "changed": len(changed), "unchanged": len(wanted) - len(added) - len(changed)}
     return counts, added + changed
+
+
+def _whole(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return ({"channels": []} if kind == "people" else {}) | dict(values)
 
 
 def _key(kind: str, row: Mapping[Any, Any]) -> Key:
@@ -255,7 +259,7 @@ def _is(target: Table, kind: str, values: Mapping[str, Any]) -> Any:
 
 def _columns(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if kind != "assignments":
-        return dict(values)
+        return {name: value for name, value in values.items() if value is not None}
     days = {column: date.fromisoformat(values[name]) if values[name] else None for name, column in _COLUMN_NAMES.items()}
     return {name: values[name] for name in KEYS[kind]} | days
 

@@ -41,7 +41,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One site, person or assignment as the file says it; `channels` is a list, every other value a text ("" for none)."""
+    """One site, person or assignment as the file says it; every value a text ("" for none) but `channels`.
+
+    These are a list, or None where the file has no word of them: they stay as they are.
+    """
 
     kind: str
     values: Mapping[str, Any]
@@ -220,6 +223,8 @@ def _yaml_list(kind: str, rows: list[Any], document: Document, sheet: Sheet) -> 
 def _yaml_value(name: str, given: Mapping[str, Any], line: int, path: str, sheet: Sheet) -> Any:
     value = given.get(name)
     if name == "channels":
+        if name not in given:
+            return None
         value = [value] if isinstance(value, str) else value or []
         fine = isinstance(value, list) and all(isinstance(one, str) for one in value)
     else:
@@ -299,7 +304,7 @@ def _csv_row(kind: str, names: list[str], cells: list[str], line: int, sheet: Sh
     given = dict(zip(names, (typed_cell(cell.strip()) for cell in cells), strict=False))
     values: dict[str, Any] = {name: given.get(name) or column.default for name, column in COLUMNS[kind].items()}
     if "channels" in values:
-        values["channels"] = values["channels"].split()
+        values["channels"] = values["channels"].split() if "channels" in names else None
     yield Row(kind, values, line, f"{kind}.{line}")
 
 
