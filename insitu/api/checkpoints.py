@@ -28,10 +28,6 @@ from sites import inbox, waiting
 
 router = noun("checkpoints")
 
-Name = Annotated[
-    str,
-    Path(max_length=200, description="EXPERIMENT:step:SITE:round; the site is empty for a step of the experiment itself."),
-]
 Remark = Annotated[int, Path(ge=1, le=2**31 - 1, description="The question's number, from the checkpoint's `remarks`.")]
 
 
@@ -67,18 +63,20 @@ def _is_wanted(item: dict[str, Any], *, late: bool | None, **wanted: str | None)
 
 
 @router.get("/checkpoints/{checkpoint}", response_model=Checkpoint, responses=reads(404), operation_id="getCheckpoint")
-def checkpoint(checkpoint: Name, seen: SeesCheckpoint) -> Any:
+def checkpoint(seen: SeesCheckpoint) -> Any:
     """Show a checkpoint
 
     Its step, form fields, answers and signatures, earlier rounds, the caller's draft, and why its gate is closed. Answers are left out
     where the caller may not read them.
     """
     visitor, doors = seen.visitor, seen.visitor.doors
-    return inbox.checkpoint(doors.database, checkpoint, doors.clock.now(), person=visitor.person, locale=visitor.locale, access=seen.access)
+    return inbox.checkpoint(
+        doors.database, str(seen.name), doors.clock.now(), person=visitor.person, locale=visitor.locale, access=seen.access
+    )
 
 
 @router.put("/checkpoints/{checkpoint}/draft", response_model=Saved, responses=writes(), operation_id="saveDraft")
-def save_draft(checkpoint: Name, body: DraftAnswers, seen: SeesCheckpoint, once: Once) -> Any:
+def save_draft(body: DraftAnswers, seen: SeesCheckpoint, once: Once) -> Any:
     """Keep a draft
 
     The latest replaces the caller's earlier one; nothing else changes. Doing it twice is doing it once, with or without a key.
@@ -86,25 +84,25 @@ def save_draft(checkpoint: Name, body: DraftAnswers, seen: SeesCheckpoint, once:
     doors = seen.visitor.doors
 
     def save() -> dict[str, Any]:
-        doors.ledger.save_draft(checkpoint, seen.visitor.person, body.answers)
+        doors.ledger.save_draft(str(seen.name), seen.visitor.person, body.answers)
         return {"saved_at": doors.clock.now().isoformat()}
 
-    return once.once({"draft": checkpoint, "answers": body.answers}, save)
+    return once.once({"draft": str(seen.name), "answers": body.answers}, save)
 
 
 @router.post("/checkpoints/{checkpoint}/complete", response_model=Outcome, responses=writes(), operation_id="completeCheckpoint")
-def complete(checkpoint: Name, body: Completion, seen: SeesCheckpoint, once: Once) -> Any:
+def complete(body: Completion, seen: SeesCheckpoint, once: Once) -> Any:
     """Answer a checkpoint
 
     Opens its gate if the answers do. Answers refused (422), or come too late because someone was first (409), are kept as the
     caller's draft.
     """
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
-    return ledger.complete(checkpoint, body.answers, by, command_id=once.command_id, change=body.change)
+    return ledger.complete(str(seen.name), body.answers, by, command_id=once.command_id, change=body.change)
 
 
 @router.post("/checkpoints/{checkpoint}/sign", response_model=Outcome, responses=writes(200, 429), operation_id="signCheckpoint")
-def sign(checkpoint: Name, body: Signing, seen: SeesCheckpoint, request: Request, once: Once) -> Any:
+def sign(body: Signing, seen: SeesCheckpoint, request: Request, once: Once) -> Any:
     """Sign a checkpoint's answers
 
     Puts the next signature that is asked for. The signer proves anew who they are, with a token too (21 CFR 11.200); whoever signs in at
@@ -112,12 +110,12 @@ def sign(checkpoint: Name, body: Signing, seen: SeesCheckpoint, request: Request
     """
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
     if not once.is_repeat:  # a repeat signs nothing, and the code of an authenticator works once
-        prove_again(request, seen.visitor, {"password": body.password, "code": body.code}, to=f"sign {checkpoint}")
-    return ledger.sign(checkpoint, by, meaning=body.meaning, shown=body.shown, command_id=once.command_id)
+        prove_again(request, seen.visitor, {"password": body.password, "code": body.code}, to=f"sign {seen.name}")
+    return ledger.sign(str(seen.name), by, meaning=body.meaning, shown=body.shown, command_id=once.command_id)
 
 
 @router.post("/checkpoints/{checkpoint}/decline", response_model=Remarked, responses=writes(), operation_id="declineCheckpoint")
-def decline(checkpoint: Name, body: Reason, seen: SeesCheckpoint, once: Once) -> Any:
+def decline(body: Reason, seen: SeesCheckpoint, once: Once) -> Any:
     """Decline a checkpoint
 
     Says with a reason that the caller will not answer it; the project managers are told, and it stays open for others.
@@ -125,13 +123,13 @@ def decline(checkpoint: Name, body: Reason, seen: SeesCheckpoint, once: Once) ->
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
 
     def decline() -> dict[str, Any]:
-        return {"id": checkpoint, "remark": ledger.decline(checkpoint, by, body.reason)}
+        return {"id": str(seen.name), "remark": ledger.decline(str(seen.name), by, body.reason)}
 
-    return once.once({"decline": checkpoint, "reason": body.reason}, decline)
+    return once.once({"decline": str(seen.name), "reason": body.reason}, decline)
 
 
 @router.post("/checkpoints/{checkpoint}/ask", response_model=Remarked, responses=writes(), operation_id="askAboutCheckpoint")
-def ask(checkpoint: Name, body: Question, seen: SeesCheckpoint, once: Once) -> Any:
+def ask(body: Question, seen: SeesCheckpoint, once: Once) -> Any:
     """Ask the project manager a question
 
     About a checkpoint; they are told, and so is the caller of the answer.
@@ -139,15 +137,15 @@ def ask(checkpoint: Name, body: Question, seen: SeesCheckpoint, once: Once) -> A
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
 
     def ask() -> dict[str, Any]:
-        return {"id": checkpoint, "remark": ledger.ask(checkpoint, by, body.text)}
+        return {"id": str(seen.name), "remark": ledger.ask(str(seen.name), by, body.text)}
 
-    return once.once({"ask": checkpoint, "text": body.text}, ask)
+    return once.once({"ask": str(seen.name), "text": body.text}, ask)
 
 
 @router.post(
     "/checkpoints/{checkpoint}/remarks/{remark}/answer", response_model=Remarked, responses=writes(), operation_id="answerQuestion"
 )
-def answer(checkpoint: Name, remark: Remark, body: Question, seen: SeesCheckpoint, once: Once) -> Any:
+def answer(remark: Remark, body: Question, seen: SeesCheckpoint, once: Once) -> Any:
     """Answer a question
 
     Whoever asked it is told. Only a project manager may.
@@ -155,24 +153,24 @@ def answer(checkpoint: Name, remark: Remark, body: Question, seen: SeesCheckpoin
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
 
     def answer() -> dict[str, Any]:
-        return {"id": checkpoint, "remark": ledger.answer(checkpoint, remark, by, body.text)}
+        return {"id": str(seen.name), "remark": ledger.answer(str(seen.name), remark, by, body.text)}
 
-    return once.once({"answer": checkpoint, "remark": remark, "text": body.text}, answer)
+    return once.once({"answer": str(seen.name), "remark": remark, "text": body.text}, answer)
 
 
 @router.post("/checkpoints/{checkpoint}/retry", response_model=Outcome, responses=writes(), operation_id="retryAction")
-def retry(checkpoint: Name, seen: SeesCheckpoint, once: Once) -> Any:
+def retry(seen: SeesCheckpoint, once: Once) -> Any:
     """Try a failed action again
 
     The automated action that made an incident of the step; only a project manager may.
     """
-    return seen.visitor.doors.ledger.retry_action(checkpoint, seen.visitor.person, command_id=once.command_id)
+    return seen.visitor.doors.ledger.retry_action(str(seen.name), seen.visitor.person, command_id=once.command_id)
 
 
 @router.post("/checkpoints/{checkpoint}/reopen", response_model=Outcome, responses=writes(), operation_id="reopenCheckpoint")
-def reopen(checkpoint: Name, body: Reason, seen: SeesCheckpoint, once: Once) -> Any:
+def reopen(body: Reason, seen: SeesCheckpoint, once: Once) -> Any:
     """Take back a passed gate
 
     With a reason: the step and everything after it start a new round, signatures are void, earlier answers stay readable.
     """
-    return seen.visitor.doors.ledger.reopen(checkpoint, seen.visitor.person, body.reason, command_id=once.command_id)
+    return seen.visitor.doors.ledger.reopen(str(seen.name), seen.visitor.person, body.reason, command_id=once.command_id)

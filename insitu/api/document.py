@@ -9,8 +9,11 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
+from insitu.api.answers import MEANINGS
 from insitu.api.route import noun
+from insitu.api.shapes.common import Body, Shown
 from insitu.entrance.visitor import Anyone
 
 Part = dict[str, Any]
@@ -48,6 +51,14 @@ SCHEMES = {
         "description": "The cookie of whoever has signed in; what changes something then needs the header X-CSRF of one of insitu's pages.",
     },
 }
+# The parameters that the rules of the routes take (insitu.entrance.visitor).
+OF_RULES = {
+    "code": ("The experiment's code.", "TELEREHAB-HIP-1"),
+    "checkpoint": (
+        "The checkpoint's name, EXPERIMENT:step:SITE:round; the site is empty for a step of the experiment itself.",
+        "TELEREHAB-HIP-1:ethics::1",
+    ),
+}
 OPEN = frozenset({"getHealth", "getDocument"})  # to everybody
 HERE = frozenset({"getMetrics"})  # to programs on this machine too
 
@@ -77,6 +88,9 @@ def describe(routers: Sequence[APIRouter]) -> Part:
     document = get_openapi(title="insitu", version=version("insitu"), description=DESCRIPTION, routes=routes, tags=tags)
     document["servers"] = [{"url": "/"}]
     document["components"]["securitySchemes"] = SCHEMES
+    for name, examples in _examples():
+        if name in document["components"]["schemas"]:
+            document["components"]["schemas"][name]["examples"] = examples
     for operation in operations(document):
         _describe(operation, document["components"]["schemas"])
     return document
@@ -94,15 +108,29 @@ def _describe(operation: Part, schemas: Part) -> None:
     operation["description"] = said or operation["summary"]
     keys: list[Part] = [{"token": []}, {"session": []}]
     operation["security"] = [] if operation["operationId"] in OPEN else keys + ([{}] if operation["operationId"] in HERE else [])
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] in OF_RULES and "description" not in parameter:
+            parameter["description"], parameter["example"] = OF_RULES[parameter["name"]]
     for status, answer in operation["responses"].items():
-        if answer.get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "").endswith("/Problem"):
-            answer["content"] = {PROBLEM: answer["content"]["application/json"]}
+        if status.isdecimal() and answer["description"] == MEANINGS.get(int(status)):
+            answer["content"] = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         for content in answer.get("content", {}).values():
             _exemplify(content, schemas)
         if status == "200" and not answer["description"].strip(". "):
             answer["description"] = operation["summary"]
     for content in operation.get("requestBody", {}).get("content", {}).values():
         _exemplify(content, schemas)
+
+
+def _examples() -> Iterator[tuple[str, Any]]:
+    """The examples of every shape, as they are written: the framework takes their nulls out."""
+    waiting: list[type[BaseModel]] = [Body, Shown]
+    while waiting:
+        shape = waiting.pop()
+        waiting += shape.__subclasses__()
+        extra = shape.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and "examples" in extra:
+            yield shape.__name__, extra["examples"]
 
 
 def _exemplify(content: Part, schemas: Part) -> None:

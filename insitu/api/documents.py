@@ -30,7 +30,6 @@ router = noun("files")
 BESIDE_THE_FILE = 64 * 1024  # a multipart body's own lines
 # Whatever a file turns out to be, a browser that opens it runs nothing of it.
 SHUT = "default-src 'none'; sandbox; frame-ancestors 'none'"
-Code = Annotated[str, Path(max_length=64, description="The experiment's code.", examples=["TELEREHAB-HIP-1"])]
 BYTES: Responses = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "description": "The file."}
 }
@@ -53,7 +52,7 @@ UPLOAD = {
 
 
 @router.get("/experiments/{code}/documents", response_model=list[Document], responses=reads(404), operation_id="listDocuments")
-def list_documents(code: Code, seen: SeesExperiment) -> Any:
+def list_documents(seen: SeesExperiment) -> Any:
     """List an experiment's documents
 
     What was rendered and what was attached, in the protocol's order, as far as the caller may read the steps they belong to.
@@ -64,7 +63,6 @@ def list_documents(code: Code, seen: SeesExperiment) -> Any:
 
 @router.get("/experiments/{code}/documents/{hash}", response_class=Response, responses=reads(404) | BYTES, operation_id="downloadDocument")
 def download(
-    code: Code,
     hash: Annotated[str, Path(max_length=64, description="The document's hash.", examples=["9f86d081884c7d65…"])],
     seen: SeesExperiment,
 ) -> Response:
@@ -79,7 +77,7 @@ def download(
 
 
 @router.get("/experiments/{code}/signatures", response_model=list[Signed], responses=reads(404), operation_id="listSignatures")
-def list_signatures(code: Code, seen: SeesExperiment) -> Any:
+def list_signatures(seen: SeesExperiment) -> Any:
     """List an experiment's signatures
 
     Oldest first: who, in which role, when, meaning what, on which answers, and whether it still counts.
@@ -89,7 +87,6 @@ def list_signatures(code: Code, seen: SeesExperiment) -> Any:
 
 @router.post("/files", status_code=201, response_model=StoredFile, responses=writes(201), openapi_extra=UPLOAD, operation_id="storeFile")
 async def store(
-    checkpoint: Annotated[str, Query(max_length=200, description="The checkpoint it is for.", examples=["TELEREHAB-HIP-1:ethics::1"])],
     field: Annotated[str, Query(max_length=200, description="The file field it answers; of a table, `table.column`.", examples=["letter"])],
     seen: SeesCheckpoint,
     request: Request,

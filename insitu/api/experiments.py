@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Path, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from insitu.api.answers import PAGED, reads, writes
 from insitu.api.idempotency import Once
@@ -18,7 +18,6 @@ router = noun("experiments")
 
 Site = Annotated[str, Query(max_length=64, description="Only at this site, by its code.", examples=["CAEN"])]
 Step = Annotated[str, Query(max_length=64, description="Only about this step.", examples=["protocol_review"])]
-Code = Annotated[str, Path(max_length=64, description="The experiment's code.", examples=["TELEREHAB-HIP-1"])]
 
 
 @router.post("/experiments", status_code=201, response_model=Launched, responses=writes(201), operation_id="launchExperiment")
@@ -72,7 +71,7 @@ def experiments(
 
 
 @router.get("/experiments/{code}", response_model=Board, responses=reads(404), operation_id="getExperiment")
-def experiment(code: Code, seen: SeesExperiment) -> Any:
+def experiment(seen: SeesExperiment) -> Any:
     """Show an experiment
 
     Its state, phase and sites, and its gate board: every gate the caller sees, with all that a closed one waits for.
@@ -81,7 +80,7 @@ def experiment(code: Code, seen: SeesExperiment) -> Any:
 
 
 @router.get("/experiments/{code}/gates", response_model=list[Gate], responses=reads(404), operation_id="listGates")
-def gates(code: Code, seen: SeesExperiment) -> Any:
+def gates(seen: SeesExperiment) -> Any:
     """List an experiment's gates
 
     In the protocol's order, a site step once for each site the caller sees.
@@ -96,7 +95,6 @@ def _board(seen: SeesExperiment) -> dict[str, Any]:
 
 @router.get("/experiments/{code}/journal", response_model=list[Fact], responses=reads(404, headers=PAGED), operation_id="listFacts")
 def journal(
-    code: Code,
     seen: SeesExperiment,
     request: Request,
     response: Response,
@@ -120,7 +118,7 @@ def journal(
 
 
 @router.post("/experiments/{code}/hold", response_model=Standing, responses=writes(), operation_id="holdExperiment")
-def hold(code: Code, body: Managed, seen: SeesExperiment, once: Once) -> Any:
+def hold(body: Managed, seen: SeesExperiment, once: Once) -> Any:
     """Put an experiment on hold
 
     Or one site's part in it: clocks stand still and nothing can be completed until the release.
@@ -130,7 +128,7 @@ def hold(code: Code, body: Managed, seen: SeesExperiment, once: Once) -> Any:
 
 
 @router.post("/experiments/{code}/release", response_model=Standing, responses=writes(), operation_id="releaseExperiment")
-def release(code: Code, body: Managed, seen: SeesExperiment, once: Once) -> Any:
+def release(body: Managed, seen: SeesExperiment, once: Once) -> Any:
     """Let an experiment go on
 
     Or one site's part in it: its deadlines move by the time it was held.
@@ -140,7 +138,7 @@ def release(code: Code, body: Managed, seen: SeesExperiment, once: Once) -> Any:
 
 
 @router.post("/experiments/{code}/stop", response_model=Standing, responses=writes(), operation_id="stopExperiment")
-def stop(code: Code, body: Managed, seen: SeesExperiment, once: Once) -> Any:
+def stop(body: Managed, seen: SeesExperiment, once: Once) -> Any:
     """End an experiment early
 
     Or one site's part in it, for good; the other sites go on.

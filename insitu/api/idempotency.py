@@ -17,6 +17,7 @@ REPLAYED = "Idempotency-Replayed"
 Key = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         min_length=1,
         max_length=255,
         pattern=r"^[!-~]+$",

@@ -32,7 +32,7 @@ SUMMARY: dict[str, Any] = {
 }
 
 
-class Summary(Shown):
+class Release(Shown):
     """A released protocol; `hash` is the SHA-256 of its canonical form."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUMMARY]})
@@ -44,7 +44,7 @@ class Summary(Shown):
     added_at: Moment
 
 
-class Protocol(Summary):
+class Protocol(Release):
     """A released protocol with its content: the document's keys as the reference of the format tells them."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SUMMARY | {"content": {"insitu": 1, "id": "telerehab-hip"}}]})
@@ -70,7 +70,7 @@ class Released(Shown):
     hash: str
 
 
-@router.get("/protocols", response_model=list[Summary], responses=reads(headers=PAGED), operation_id="listProtocols")
+@router.get("/protocols", response_model=list[Release], responses=reads(headers=PAGED), operation_id="listProtocols")
 def protocols(visitor: SignedIn, paged: Paged) -> Any:
     """List the released protocols
 

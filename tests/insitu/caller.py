@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from insitu.app import create_app
@@ -17,19 +18,19 @@ HOST = "http://insitu.test"
 class Caller:
     """A program that calls as a person, "" for nobody; paths are below `/api/v1`."""
 
-    def __init__(self, doors: Doors, person: str = "", *, scope: Scope = "write", locale: str = "en") -> None:
-        self.doors, self.person = doors, person
-        self.client = TestClient(create_app(doors), base_url=HOST, follow_redirects=False, headers={"accept-language": locale})
+    def __init__(self, doors: Doors, person: str = "", *, scope: Scope = "write", locale: str = "en", app: FastAPI | None = None) -> None:
+        self.doors, self.person, self.app = doors, person, app or create_app(doors)
+        self.client = TestClient(self.app, base_url=HOST, follow_redirects=False, headers={"accept-language": locale})
         if person:
             self.token = create_token(doors.database, doors.clock, person, "test", scope, 30)
             self.client.headers["authorization"] = f"Bearer {self.token}"
 
     def as_(self, person: str) -> Caller:
         """Another person's program on the same doors."""
-        return Caller(self.doors, person)
+        return Caller(self.doors, person, app=self.app)
 
     def get(self, path: str, **query: Any) -> httpx.Response:
-        return self.client.get(f"/api/v1{path}", params=query)
+        return self.client.get(f"/api/v1{path}", params=query or None)
 
     def post(self, path: str, body: Any = None, *, key: str = "", **options: Any) -> httpx.Response:
         return self.client.post(f"/api/v1{path}", json=body, headers={"idempotency-key": key} if key else {}, **options)
