@@ -10,6 +10,7 @@ from sqlalchemy import insert
 from insitu.entrance.doors import Doors
 from sites import releases
 from sites.database import table
+from sites.identity.accounts import create_account
 from sites.tables import Assignment, Person, Site
 
 PROTOCOL = """
@@ -62,6 +63,7 @@ steps:
       form: [{id: decision, type: text, required: true, label: {fr: Décision, en: Decision}}]
 """
 
+PASSWORD = "a long walk by the sea"  # of those who have an account
 HOME, FOREIGN = "CAEN", "ZZMETZ"
 # Words that stand only in what is not one's own: whoever reads one of them has seen too much.
 FOREIGN_WORDS = (
@@ -111,6 +113,8 @@ def settle(doors: Doors) -> TwoSites:
             for role, site, code in roles
         ]
         connection.execute(insert(table(Assignment)), held)
+        for who in ("boss", "nurse", "doctor"):
+            create_account(connection, who, PASSWORD, doors.clock.now(), by="boss")
     shared, foreign = (_march(doors, sites) for sites in ([HOME, FOREIGN], [FOREIGN]))
     return TwoSites(doors, shared, foreign, _answer_abroad(doors, shared))
 

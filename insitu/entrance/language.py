@@ -118,11 +118,12 @@ class Language:
         return str(format_date(day, format="d MMM y" if short else "EEEE d MMMM y", locale=self.locale))
 
     def moment(self, value: datetime | str | None, timezone: str = "Europe/Paris") -> str:
-        """A moment where it matters, with the hour and the zone's name; "" for None."""
+        """A moment where it matters, with the hour and the city whose time it is: `5 Jan 2026, 10:00 (Paris)`; "" for None."""
         if not value:
             return ""
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return str(format_datetime(moment, "d MMM y, HH:mm z", tzinfo=ZoneInfo(timezone), locale=self.locale))
+        said = format_datetime(moment, "d MMM y, HH:mm", tzinfo=ZoneInfo(timezone), locale=self.locale)
+        return f"{said} ({timezone.rpartition('/')[2].replace('_', ' ')})"
 
     def since(self, value: datetime | str | None, now: datetime) -> str:
         """How long ago, in words: `3 days ago`; "" for None."""
