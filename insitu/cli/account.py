@@ -64,9 +64,7 @@ def list_accounts(json: Json = False, data: Data = None) -> None:
         as_json(found)
         return
     headers = [here.word(name) for name in ("person", "name", "state", "password", "second_factor", "oidc", "last_seen")]
-    rows = (
-        [one["person"], one["name"], here.word(f"account_{_state(here, one)}"), *_ways(here, one), day(one["seen_at"])] for one in found
-    )
+    rows = ([one["person"], one["name"], _state(here, one), *_ways(here, one), day(one["seen_at"])] for one in found)
     as_table(headers, rows, empty=here.word("nothing"))
 
 
