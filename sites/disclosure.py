@@ -22,6 +22,15 @@ from sites.tables import ExperimentSite, FactRow
 _FACT, _SITE = table(FactRow), table(ExperimentSite)
 _SITES_OF = select(_SITE.c.site, _SITE.c.name).where(_SITE.c.experiment_id == bindparam("experiment"))
 
+# Every fact of an experiment, and those at some sites, each with its `place` among them. Built once: see sites.snapshot.
+_IN_EXPERIMENT = _FACT.c.experiment_id == bindparam("experiment")
+_EVERY = select(*_FACT.c, _FACT.c.seq.label("place")).where(_IN_EXPERIMENT).subquery()
+_SEEN = (
+    select(*_FACT.c, func.row_number().over(order_by=_FACT.c.seq).label("place"))
+    .where(_IN_EXPERIMENT, _FACT.c.site.in_(bindparam("sites", expanding=True)))
+    .subquery()
+)
+
 NAMES = ("seq", "kind", "by", "role", "step", "site", "round", "protocol", "hash")
 # What people typed or machines found: read by those who may read the step's answers.
 TYPED = frozenset({"answers", "result", "text", "question", "answer"})
@@ -101,22 +110,14 @@ def journal(
     with database.read() as connection:
         row = find(connection, code)
         plan = plan_of(connection, row["protocol"])
-        rows = _seen(row["id"], access)
+        sites = None if access is None or access.sites is None else ["", *sorted(access.sites)]
+        rows = _EVERY if sites is None else _SEEN
         chosen = [*_chosen(rows.c, kinds, step, site, by, since, until), rows.c.place > after]
         chosen += [rows.c.place < before] if before is not None else []
         query: Select[Any] = select(rows).where(*chosen).order_by(rows.c.place.desc() if newest_first else rows.c.place)
-        found = [dict(one) for one in connection.execute(query.limit(limit)).mappings()]
+        found = [dict(one) for one in connection.execute(query.limit(limit), {"experiment": row["id"], "sites": sites}).mappings()]
         foreign = foreign_sites(connection, row["id"], access)
     return [told(_fact(one), access, plan, foreign) for one in found]
-
-
-def _seen(experiment: int, access: Access | None) -> Any:
-    """The facts of the sites seen, with the `place` of each among them."""
-    if access is None or access.sites is None:
-        return select(*_FACT.c, _FACT.c.seq.label("place")).where(_FACT.c.experiment_id == experiment).subquery()
-    place = func.row_number().over(order_by=_FACT.c.seq).label("place")
-    seen = _FACT.c.site.in_(["", *sorted(access.sites)])
-    return select(*_FACT.c, place).where(_FACT.c.experiment_id == experiment, seen).subquery()
 
 
 def _chosen(

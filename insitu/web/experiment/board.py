@@ -21,7 +21,7 @@ from sites.tables import Track
 
 router = APIRouter()
 
-SHOWN = 20  # of what holds the experiment up; the rest is a link away
+SHOWN = 10  # of what holds the experiment up; the rest is a link away
 _TRACK = table(Track)
 _RUNS = (
     select(_TRACK.c.site, _TRACK.c.flow_run_id)

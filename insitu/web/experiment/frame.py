@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from sqlalchemy import Connection
 
-from insitu.entrance.language import N_
-from insitu.entrance.page import page
+from insitu.entrance.language import N_, Language
+from insitu.entrance.page import language_of, page
 from insitu.entrance.visitor import Seen
 from protocols.model import in_locale
+from protocols.state import SiteState, StepStatus
 from sites.board import summary
-from sites.checkpoints import CheckpointId
 
 TABS = (
     ("", N_("Gates")),
@@ -29,6 +32,10 @@ TABS = (
 MANAGE = ("/manage", N_("Manage"))
 
 
+# The words a page says most, made once: a board has a hundred of them.
+PILLS = (*(one.value for one in StepStatus), *(one.value for one in SiteState), "late")
+
+
 def address_of(code: str, part: str = "", **query: Any) -> str:
     """The address of one of an experiment's pages; what is empty in the query is left out."""
     given = {name: value for name, value in query.items() if value not in ("", None, [], ())}
@@ -37,14 +44,14 @@ def address_of(code: str, part: str = "", **query: Any) -> str:
 
 def checkpoint_address(code: str, step: str, site: str | None, number: int) -> str:
     """The address of a checkpoint."""
-    return "/checkpoints/" + quote(str(CheckpointId(code, step, site or "", number)), safe=":")
+    return f"/checkpoints/{quote(code, safe='')}:{step}:{quote(site or '', safe='')}:{number}"
 
 
 def experiment_page(
     request: Request, seen: Seen, connection: Connection, template: str, *, status: int = 200, **values: Any
 ) -> HTMLResponse:
     """One of an experiment's pages, in the frame they share: `head`, `tabs`, and beside `values` the ways to say roles and steps."""
-    locale = seen.visitor.locale
+    locale, tongue = seen.visitor.locale, language_of(request)
     tabs = [*TABS, MANAGE] if seen.access.is_manager else TABS
     head = summary(connection, seen.row, seen.plan, locale, seen.access)
     given: Mapping[str, Any] = {
@@ -56,9 +63,28 @@ def experiment_page(
         "step_title": lambda step: step_title(seen, step),
         "step_titles": [(name, step_title(seen, name)) for name in seen.plan.order],
         "address_of": lambda part="", **query: address_of(seen.code, part, **query),
-        "timezone": seen.row["timezone"],
+        "pills": {name: _pill(tongue, name) for name in PILLS},
+        "short": lambda value: short_day(tongue, value),
+        "moment": lambda value: moment(tongue, value, seen.row["timezone"]),
     }
     return page(request, f"experiment/{template}", status=status, **{**given, **values})
+
+
+@lru_cache(maxsize=4096)
+def short_day(tongue: Language, value: date | str | None) -> str:
+    """`5 Jan 2026`, kept: a page says the same few days over and over, and saying one costs more than a step's row."""
+    return tongue.day(value, short=True)
+
+
+@lru_cache(maxsize=4096)
+def moment(tongue: Language, value: datetime | str | None, timezone: str) -> str:
+    """A moment where it matters, kept as days are."""
+    return tongue.moment(value, timezone)
+
+
+@lru_cache(maxsize=64)
+def _pill(tongue: Language, name: str) -> Markup:
+    return Markup('<span class="status" data-status="{}">{}</span>').format(name, tongue.word(name))
 
 
 def _called(site: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ router = APIRouter()
 def signatures(request: Request, seen: SeesExperiment) -> Response:
     """Every signature, whether it still counts, and why not."""
     with seen.visitor.doors.database.read() as connection:
-        return experiment_page(request, seen, connection, "signatures.html", signatures=_listed(seen))
+        return experiment_page(request, seen, connection, "signatures.html", signatures=_listed(seen), timezone=seen.row["timezone"])
 
 
 @router.get("/experiments/{code}/signatures.pdf")
