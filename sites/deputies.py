@@ -101,8 +101,8 @@ def _check(connection: Connection, person: str, deputy: str, from_: date, until:
     if person == deputy:
         raise InvalidInput(Phrase("Nobody is their own deputy; name someone else."))
     if until < from_:
-        raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until.isoformat(), from_=from_.isoformat()))
+        raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))
     if until - from_ > LONGEST:
         raise InvalidInput(Phrase("A deputy is named for a year at most; name them again then."))
     if until < clocks.local_date(now, Place()) - timedelta(days=1):
-        raise InvalidInput(Phrase("The last day, {until}, is past already.", until=until.isoformat()))
+        raise InvalidInput(Phrase("The last day, {until}, is past already.", until=until))

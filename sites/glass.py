@@ -1,4 +1,4 @@
-"""An emergency look (break-glass) at what is not one's own, for an hour, with a reason that is journaled and told. It never lets one act."""
+"""An emergency look (break-glass): an hour of what is not one's own, for a reason that is journaled and told. It never lets one act."""
 
 from __future__ import annotations
 

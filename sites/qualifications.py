@@ -130,7 +130,7 @@ def record_training(
         _require_training_keeper(connection, values, by, now, to=Phrase("record a training"))
         _check(connection, person, on, until, evidence)
         if on > today:
-            raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=on.isoformat()))
+            raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=on))
         return records.recorded(connection, _TRAINING, AccessKind.TRAINING_RECORDED, values | {"evidence": evidence}, by, now)
 
 
@@ -276,7 +276,7 @@ def _check(connection: Connection, person: str, from_: date, until: date | None,
     if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
         raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=person))
     if until is not None and until < from_:
-        raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until.isoformat(), from_=from_.isoformat()))
+        raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))
     if evidence and connection.execute(select(_DOCUMENT.c.hash).where(_DOCUMENT.c.hash == evidence)).first() is None:
         raise UnknownThing(Phrase("The evidence {evidence!r} is not a stored document. Store the file first.", evidence=evidence))
 

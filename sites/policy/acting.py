@@ -199,7 +199,7 @@ def require(
 def _not_assigned(connection: Connection, person: str, role: str, site: str, on: date, to: str) -> Phrase:
     if not connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first():
         return Phrase("There is no person {person!r} to {to}. `insitu person list` shows those there are.", person=person, to=to)
-    words: dict[str, Any] = {"person": person, "role": role, "site": site, "on": on.isoformat(), "to": to}
+    words: dict[str, Any] = {"person": person, "role": role, "site": site, "on": on, "to": to}
     if site:
         return Phrase(
             "{person} does not hold the role {role!r} at {site} on {on}, which is needed to {to}. "
@@ -216,7 +216,7 @@ def _not_assigned(connection: Connection, person: str, role: str, site: str, on:
 def _not_qualified(person: str, role: str, site: str, lacks: Sequence[str], plan: Plan | None, on: date, to: str) -> Phrase:
     protocol = f"{plan.protocol.id} {plan.protocol.version}" if plan else ""
     where = site or Phrase("the whole experiment")
-    words: dict[str, Any] = {"person": person, "role": role, "site": where, "on": on.isoformat(), "protocol": protocol, "to": to}
+    words: dict[str, Any] = {"person": person, "role": role, "site": where, "on": on, "protocol": protocol, "to": to}
     if tuple(lacks) == ("training",):
         return Phrase(
             "{person} has no signed training on {protocol} at {site} in force on {on}, which the role {role!r} requires to {to}. "
