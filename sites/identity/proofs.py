@@ -58,7 +58,11 @@ def prove(
     quarter of an hour, then for twice as long. What comes while it is locked is refused unlooked at.
     """
     row = _found(database, person, by_email=False)
-    _prove(database, clock, key, row, password=password, code=code if row and row["totp"] else None, address=address, to=to)
+    asked = "both" if row and row["totp"] else "password"
+    _check(database, clock, row, passwords.is_right(password, _kept(row)), asked, "password", address, to)
+    if asked == "both":
+        _check(database, clock, row, _uses_code(database, clock, key, row, code), asked, "code", address, to)
+    _let_in(database, clock.now(), row, password)
 
 
 def check_password(database: Database, clock: Clock, name: str, password: str, *, address: str = "") -> tuple[str, bool]:
@@ -67,7 +71,7 @@ def check_password(database: Database, clock: Clock, name: str, password: str, *
     Only without a second factor are they in: their earlier failures are then forgotten. Raises NotProven as `prove` does.
     """
     row = _found(database, name)
-    person = _check(database, clock, row, passwords.is_right(password, _kept(row)), "password", address)
+    person = _check(database, clock, row, passwords.is_right(password, _kept(row)), "name", "password", address)
     needs_code = bool(row and row["totp"])
     if not needs_code:
         _let_in(database, clock.now(), row, password)
@@ -77,19 +81,37 @@ def check_password(database: Database, clock: Clock, name: str, password: str, *
 def check_code(database: Database, clock: Clock, key: Key, person: str, code: str, *, address: str = "") -> None:
     """Let a person whose password was right complete their proof by a code. Raises NotProven as `prove` does."""
     row = _found(database, person, by_email=False)
-    _prove(database, clock, key, row, password=None, code=code, address=address, to="sign_in")
+    _check(database, clock, row, _uses_code(database, clock, key, row, code), "code", "code", address)
+    _let_in(database, clock.now(), row, None)
 
 
-def refused() -> NotProven:
-    """What anyone is told whose proof does not do, the same for a person who does not exist."""
-    return NotProven(
-        Phrase(
-            "This does not fit. Check what you typed and try again; a code works only once. After {failures} failures in a row an "
-            "account is locked for {minutes} minutes.",
-            failures=FAILURES,
-            minutes=LOCKED // timedelta(minutes=1),
-        )
-    )
+def refused(asked: str) -> NotProven:
+    """What anyone is told whose proof does not do, by what was asked of them: the same for a person who does not exist."""
+    return NotProven(Phrase(_REFUSED[asked].template, failures=FAILURES, minutes=LOCKED // timedelta(minutes=1)))
+
+
+_BLANK = {"failures": "", "minutes": ""}
+_REFUSED = {
+    "name": Phrase(
+        "The name or the password is not right. Check them and try again. After {failures} failures in a row an account is locked for "
+        "{minutes} minutes.",
+        **_BLANK,
+    ),
+    "password": Phrase(
+        "The password is not right. Check it and try again. After {failures} failures in a row an account is locked for {minutes} minutes.",
+        **_BLANK,
+    ),
+    "code": Phrase(
+        "The code is not right, or was used already. Wait for the next one and try again. After {failures} failures in a row an account "
+        "is locked for {minutes} minutes.",
+        **_BLANK,
+    ),
+    "both": Phrase(
+        "The password or the code is not right; a code works only once. Check both and try again. After {failures} failures in a row an "
+        "account is locked for {minutes} minutes.",
+        **_BLANK,
+    ),
+}
 
 
 # ------------------------------------------------------------------ the parts of a proof
@@ -106,17 +128,6 @@ def _found(database: Database, name: str, *, by_email: bool = True) -> dict[str,
     return rows[0] if by_email and len(rows) == 1 else None
 
 
-def _prove(
-    database: Database, clock: Clock, key: Key, row: dict[str, Any] | None, *, password: str | None, code: str | None, address: str, to: str
-) -> None:
-    if password is not None:
-        # The hash is compared in every case, so that the time taken tells nothing.
-        _check(database, clock, row, passwords.is_right(password, _kept(row)), "password", address, to)
-    if code is not None:
-        _check(database, clock, row, _uses_code(database, clock, key, row, code), "code", address, to)
-    _let_in(database, clock.now(), row, password)
-
-
 def _kept(row: dict[str, Any] | None) -> str:
     return (row and row["password"]) or ""
 
@@ -129,7 +140,7 @@ def _uses_code(database: Database, clock: Clock, key: Key, row: dict[str, Any] |
 
 
 def _check(
-    database: Database, clock: Clock, row: dict[str, Any] | None, is_right: bool, what: str, address: str, to: str = "sign_in"
+    database: Database, clock: Clock, row: dict[str, Any] | None, is_right: bool, asked: str, what: str, address: str, to: str = "sign_in"
 ) -> str:
     """The person's id when the proof is right and the account open; else the failure is written down and NotProven raised."""
     now = clock.now()
@@ -137,7 +148,7 @@ def _check(
         return str(row["id"])
     with database.write() as connection:
         _fail(connection, row, now, what, address, to)
-    raise refused()
+    raise refused(asked)
 
 
 def _closed(row: dict[str, Any], now: datetime) -> str:
@@ -182,4 +193,4 @@ def _let_in(database: Database, now: datetime, row: dict[str, Any] | None, passw
     unchanged = (_ACCOUNT.c.person == row["id"], _ACCOUNT.c.password == row["password"], _ACCOUNT.c.disabled_at.is_(None))
     with database.write() as connection:
         if not connection.execute(update(_ACCOUNT).where(*unchanged).values(values)).rowcount:
-            raise refused()
+            raise refused("password")
