@@ -1,0 +1,146 @@
+"""Whatever is sent to the API, well formed or not: no failure of ours, and only answers that the document tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.python.asgi import get_client
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from two_sites import FOREIGN, HOME, TwoSites, settle
+from visit import doors_on
+
+from insitu.api import ROUTERS
+from insitu.api.document import describe, operations
+from insitu.app import create_app
+from sites import qualifications
+from sites.clock import SetClock
+from sites.database import Database
+from sites.identity.accounts import create_account
+from sites.identity.tokens import create_token
+
+CHECKS: Any = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+OPERATIONS = [one["operationId"] for one in operations(describe(ROUTERS))]
+PASSWORD = "the words that only I know"
+
+
+@dataclass(frozen=True)
+class World:
+    """A filled installation, a client of it, and names of things that are there, by the parameters that take them."""
+
+    schema: Any
+    client: Any
+    tokens: tuple[str, ...]
+    known: dict[str, list[Any]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('fuzzed') / 'insitu.db'}")
+    database.migrate()
+    clock = SetClock(datetime(2026, 3, 2, 9, tzinfo=UTC))
+    house = settle(doors_on(database, clock))
+    fill(house)
+    app = create_app(house.doors)
+    tokens = tuple(create_token(database, clock, person, "fuzz", "write", 30) for person in ("boss", "nurse", "doctor", "sponsor"))
+    schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
+    with get_client(app) as client:
+        yield World(schema, client, tokens, known_in(house))
+    database.dispose()
+
+
+def fill(house: TwoSites) -> None:
+    """Beside the two experiments: accounts, an open signature, a late step, a question, a file, records."""
+    doors, clock = house.doors, house.doors.clock
+    with doors.database.write() as connection:
+        for person in ("boss", "doctor"):
+            create_account(connection, person, PASSWORD, clock.now(), by="")
+    doors.ledger.complete(f"{house.shared}:setup:{HOME}:1", {"words": "ready"}, "nurse")
+    doors.ledger.ask(f"{house.shared}:setup:{HOME}:1", "nurse", "Which form?")
+    given = ("nurse", "site_coordinator", HOME, house.shared, clock.now().date(), None)
+    qualifications.record_delegation(doors.database, clock, *given, by="boss")
+    qualifications.record_training(doors.database, clock, "nurse", "two-sites", "1.0.0", HOME, clock.now().date(), None, by="boss")
+    clock.advance(timedelta(days=20))  # type: ignore[attr-defined]
+
+
+def known_in(house: TwoSites) -> dict[str, list[Any]]:
+    steps = (f"setup:{HOME}", f"setup:{FOREIGN}", f"visit:{FOREIGN}", "review:", "closure:")
+    return {
+        "code": [house.shared, house.foreign],
+        "checkpoint": [f"{house.shared}:{step}:{number}" for step in steps for number in (1, 2)],
+        "hash": [house.paper],
+        "id": ["two-sites"],
+        "version": ["1.0.0"],
+        "number": [1, 2],
+        "remark": [1],
+        "site": [HOME, FOREIGN],
+        "experiment": [house.shared, house.foreign],
+        "person": ["nurse", "zz.nurse"],
+        "role": ["site_coordinator"],
+        "field": ["paper", "words"],
+        "protocol": ["two-sites"],
+    }
+
+
+def often_real(data: st.DataObject, world: World, given: Any) -> None:
+    """Put names of things that are there in the place of invented ones, two times in three."""
+    for name in given if isinstance(given, dict) else ():
+        if name in world.known and data.draw(st.integers(0, 2)):
+            given[name] = data.draw(st.sampled_from(world.known[name]))
+
+
+def send(data: st.DataObject, world: World, operation: Any) -> None:
+    mode = data.draw(st.sampled_from([GenerationMode.POSITIVE, GenerationMode.POSITIVE, GenerationMode.NEGATIVE]))
+    case = data.draw(operation.as_strategy(mode))
+    for part in (case.path_parameters, case.query, case.body):
+        often_real(data, world, part)
+    headers = {"authorization": f"Bearer {data.draw(st.sampled_from(world.tokens))}"}
+    case.validate_response(case.call(session=world.client, headers=headers), checks=CHECKS)
+
+
+def run(world: World, name: str, examples: int) -> None:
+    operation = world.schema.find_operation_by_id(name)
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def sent(data: st.DataObject) -> None:
+        send(data, world, operation)
+
+    sent()
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_whatever_is_sent_the_answer_is_one_of_the_documents(world: World, name: str) -> None:
+    run(world, name, 12)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_whatever_is_sent_for_longer(world: World, name: str) -> None:
+    run(world, name, 500)
