@@ -306,3 +306,10 @@ def test_no_tracked_file_names_a_package_index_or_a_folder_of_one_machine() -> N
         found += [f"{name_of(file)}: {host}" for host in HOSTS if host in text]
         found += [f"{name_of(file)}: {path}" for path in MACHINE.findall(text)]
     assert found == []
+
+
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "security.md").read_text("utf-8")))
+    there = {name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)}
+    assert named
+    assert named - there == set()
