@@ -133,8 +133,11 @@ class Letters:
         return render(said, person["locale"])
 
     def _begin(self, letter: Row) -> Row:
-        """The letter as `sending`, its lease renewed; `refused` when two tries were interrupted. Raises LeaseLost."""
-        changes = attempts.next_try(letter) | {"leased_until": self.clock.now() + attempts.LEASE}
+        """The letter as `sending`, its lease renewed; as `refused`, not written yet, when two tries were interrupted. Raises LeaseLost."""
+        changes = attempts.next_try(letter)
+        if changes["state"] == "refused":
+            return {**letter, **changes}
+        changes |= {"leased_until": self.clock.now() + attempts.LEASE}
         with self.database.write() as connection:
             begun = first_row(connection, update(_LETTER).where(self._ours(letter)).values(changes).returning(*_LETTER.c))
         if begun is None:

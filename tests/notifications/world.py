@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from mail_server import Mailbox
 from sqlalchemy import insert, select, update
 
+from notifications.attempts import LEASE
 from notifications.dispatch import Dispatcher, sent
 from sites import releases
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.ledger import Ledger
+from sites.preferences import set_preference
 from sites.settings import Settings
-from sites.tables import Assignment, Delivery, Incident, Notice, Person, Site
+from sites.tables import Assignment, Delivery, Incident, Letter, Notice, Person, Site
 
 KEY = "a key of thirty-two characters or more, for tests"
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -140,9 +147,51 @@ class World:
         with self.database.write() as connection:
             connection.execute(update(table(Person)).where(table(Person).c.id == person).values(values))
 
+    def wish(self, person: str, **values: object) -> None:
+        set_preference(self.database, self.clock, person, person, **values)
+
+    def at(self, local: str) -> None:
+        """Set the clock to a time of Paris."""
+        self.clock.set(datetime.fromisoformat(local).replace(tzinfo=ZoneInfo("Europe/Paris")))
+
+    def letters(self, kind: str) -> list[str]:
+        """The states of the letters of a kind."""
+        letter = table(Letter)
+        with self.database.read() as connection:
+            return list(connection.execute(select(letter.c.state).where(letter.c.kind == kind).order_by(letter.c.id)).scalars())
+
     def answer(self, code: str, round: int = 1, *, favourable: bool = True, remarks: str = "") -> None:
         answers = {"favourable": favourable, "remarks": remarks}
         self.ledger.complete(f"{code}:ethics::{round}", answers, "alice")
 
     def sign(self, code: str, round: int = 1) -> None:
         self.ledger.sign(f"{code}:ethics::{round}", "manager")
+
+
+DISPATCH_ELSEWHERE = """
+import sys
+from datetime import datetime
+from pathlib import Path
+from notifications.dispatch import Dispatcher
+from sites.clock import SetClock
+from sites.database import Database
+from sites.settings import Settings
+url, mail_url, now, key = sys.argv[1:]
+settings = Settings(Path(), url, mail_url=mail_url, key=key)
+Dispatcher(Database(url), SetClock(datetime.fromisoformat(now)), settings).run_once()
+"""
+
+
+def crash_while_sending(world: World) -> None:
+    """Run a dispatcher in a process of its own and kill it when the mail server has its mail but has not said so."""
+    arguments = [sys.executable, "-c", DISPATCH_ELSEWHERE, world.database.url, world.mailbox.url, world.clock.now().isoformat(), KEY]
+    process = subprocess.Popen(arguments)
+
+    def kill() -> None:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+    world.mailbox.when_mail_comes = kill
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    world.mailbox.when_mail_comes = lambda: None
+    world.clock.advance(LEASE)
