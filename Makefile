@@ -28,7 +28,7 @@ bench: $(READY)
 	$(BIN)/python -m bench flat
 
 soak: $(READY)
-	$(BIN)/pytest tests/journey/test_crash.py -m soak
+	$(BIN)/pytest tests/journey/test_crash.py tests/insitu/test_schemathesis.py -m soak
 
 # The lock holds versions and hashes only: whoever installs chooses the index.
 lock: $(READY)
