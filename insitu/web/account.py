@@ -48,6 +48,11 @@ def browser_of(agent: str) -> str:
     return ", ".join(filter(None, (name, system))) or agent[:60]
 
 
+def _plain(form: Posted, name: str) -> str:
+    """A field as a database takes it: PostgreSQL refuses the character 0, which nobody types."""
+    return str(form.get(name, "")).replace("\0", "")
+
+
 @router.post("/account/language")
 def choose_language(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Keep a person's language: of pages, messages and documents for them."""
@@ -102,7 +107,7 @@ def _unproven(request: Request, visitor: Visitor, form: Posted, to: str) -> dict
 @router.post("/account/sessions/end")
 def end_session(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Sign one of one's other browsers out, or all of them."""
-    doors, wanted = doors_of(request), str(form.get("session", ""))
+    doors, wanted = doors_of(request), _plain(form, "session")
     with doors.database.write() as connection:
         ended = end_sessions(connection, visitor.person, doors.clock.now(), by=visitor.person, only=wanted or None, but=visitor.session)
     return go_to(request, "/account", N_("Signed out there.") if ended else N_("That browser was signed out already."))
@@ -120,7 +125,7 @@ def ask_token(request: Request, visitor: SignedIn) -> Response:
 @router.post("/account/tokens/new")
 def create_token(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Create a token, and show its text this once."""
-    doors, given = doors_of(request), {name: str(form.get(name, "")) for name in ("name", "scope", "days")}
+    doors, given = doors_of(request), {name: _plain(form, name) for name in ("name", "scope", "days")}
     days, scope = given["days"], given["scope"]
     errors = _unproven(request, visitor, form, "create_token")
     if not errors and (days not in DAYS or scope not in SCOPES):
@@ -142,7 +147,7 @@ def _token_form(request: Request, given: dict[str, Any], errors: dict[str, str])
 def revoke_token(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Revoke one of one's tokens."""
     doors = doors_of(request)
-    if not tokens.revoke_token(doors.database, doors.clock, visitor.person, str(form.get("token", "")), by=visitor.person):
+    if not tokens.revoke_token(doors.database, doors.clock, visitor.person, _plain(form, "token"), by=visitor.person):
         raise UnknownThing(Phrase("There is no such token of yours in force."))
     return go_to(request, "/account", N_("The token is revoked."))
 
