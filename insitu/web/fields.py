@@ -177,7 +177,7 @@ def typed_text(one: FormField, value: Any, setting: Setting) -> str:
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, (int, float)):
-        return _digits(value, setting.language)
+        return digits(value, setting.language)
     if one.type is FieldType.DATETIME and isinstance(value, str):
         with suppress(ValueError, OverflowError):
             moment = datetime.fromisoformat(value)
@@ -186,7 +186,7 @@ def typed_text(one: FormField, value: Any, setting: Setting) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _digits(value: float, said: Language) -> str:
+def digits(value: float, said: Language) -> str:
     if isinstance(value, float) and not abs(value) < 1e300:
         return ""
     text = format(Decimal(repr(value)), "f")
