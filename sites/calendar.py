@@ -16,9 +16,10 @@ from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.live import CLOCKS_RUN, IS_LIVE, STEPS
 from sites.releases import plan_of
-from sites.tables import Experiment, ExperimentSite, Step
+from sites.tables import Account, Experiment, ExperimentSite, Person, Step
 
 _EXPERIMENT, _SITE, _STEP = table(Experiment), table(ExperimentSite), table(Step)
+_PERSON, _ACCOUNT = table(Person), table(Account)
 
 PAST, AHEAD = timedelta(days=30), timedelta(days=365)
 MOST = 10_000
@@ -105,3 +106,15 @@ def _entry(key: tuple[Any, ...], rows: list[Mapping[str, Any]], title: str, is_l
         "since": max((row["since"] for row in rows if row["since"]), default=rows[0]["due_at"]),
         "is_legal": is_legal,
     }
+
+
+def locale_of(database: Database, person: str) -> str | None:
+    """The language a person's calendar is written in; None when their account is closed."""
+    query = (
+        select(_PERSON.c.locale, _ACCOUNT.c.disabled_at)
+        .outerjoin_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id)
+        .where(_PERSON.c.id == person)
+    )
+    with database.read() as connection:
+        row = connection.execute(query).first()
+    return str(row.locale) if row and row.disabled_at is None else None

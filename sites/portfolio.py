@@ -5,52 +5,39 @@ Whatever is counted is counted over what the reader sees: someone limited to a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.model import Calendar, Phase, in_locale
-from protocols.needs import MANAGER
 from protocols.plan import Plan
-from protocols.state import ExperimentState, SiteState, StepStatus
+from protocols.state import ExperimentState, SiteState
 from sites import policy
 from sites.database import Database, table
 from sites.inbox import iso, title_of
-from sites.live import CLOCKS_RUN, IS_LATE, IS_LIVE, IS_STUCK, STEPS, STUCK_SINCE, WHY_STUCK, at
+from sites.live import CLOCKS_RUN, IS_LATE, IS_LIVE, IS_STUCK, STEPS, at
 from sites.releases import plan_of
-from sites.tables import Assignment, Experiment, ExperimentSite, Person, Step
+from sites.tables import Experiment, ExperimentSite, Step
+from sites.tallies import SHOWN_STUCK, Tally, accesses, tallied
 
 _EXPERIMENT, _SITE, _STEP = table(Experiment), table(ExperimentSite), table(Step)
-_ASSIGNMENT, _PERSON = table(Assignment), table(Person)
 
 PHASES = list(Phase)
 STUCK, LATE = "stuck", "late"
-SHOWN_STUCK = 3  # what waits longest; the others are counted
-SHOWN_PEOPLE = 3
 LONGEST_QUERY = 200
 
 Row = Mapping[str, Any]
 
-
-@dataclass(slots=True)
-class Tally:
-    """What is live in one experiment, as far as its reader sees it."""
-
-    open: int = 0
-    late: int = 0
-    stuck: int = 0
-    steps: set[str] = field(default_factory=set)
-    since: list[datetime] = field(default_factory=list)
-    dues: list[datetime] = field(default_factory=list)
-    on: list[dict[str, Any]] = field(default_factory=list)
-    active: int = 0
-    stopped: int = 0
-    through: dict[str, int] = field(default_factory=dict)
+_LISTED = select(
+    *(_EXPERIMENT.c[name] for name in ("id", "code", "protocol", "protocol_id", "version", "title", "state", "territory", "timezone")),
+    *(_EXPERIMENT.c[name] for name in ("active", "stopped", "pending", "held_at", "launched_at")),
+    func.count().over().label("total"),
+)
+_COUNTED = select(func.count()).select_from(_EXPERIMENT)
 
 
 def experiments(
@@ -75,18 +62,14 @@ def experiments(
     `site` keeps those where the reader sees that site; `only` is `stuck` or `late`; `q` looks in code and title. A page that is not
     there is empty. Times are RFC 3339 UTC; `next_due_on` is the date where the experiment stands.
     """
-    page, size = max(page, 1), max(size, 1)
+    page, size = min(max(page, 1), 1_000_000), min(max(size, 1), 1000)
     with database.read() as connection:
         wanted = _wanted(connection, reader, locale, state=state, site=site, protocol=protocol, q=q, only=only)
-        total = connection.execute(select(func.count()).select_from(_EXPERIMENT).where(*wanted), at(now)).scalar_one()
-        rows = _page(connection, wanted, now, page, size) if total > (page - 1) * size else []
+        query = _LISTED.where(*wanted).order_by(_EXPERIMENT.c.id.desc()).limit(size).offset((page - 1) * size)
+        rows: list[Row] = [dict(row) for row in connection.execute(query, at(now)).mappings()]
+        total = rows[0]["total"] if rows else connection.execute(_COUNTED.where(*wanted), at(now)).scalar_one() if page > 1 else 0
         items = _items(connection, reader, rows, now, locale) if rows else []
     return {"items": items, "total": total, "page": page, "pages": max(-(-total // size), 1)}
-
-
-def _page(connection: Connection, wanted: Sequence[ColumnElement[bool]], now: datetime, page: int, size: int) -> list[Row]:
-    query = select(_EXPERIMENT).where(*wanted).order_by(_EXPERIMENT.c.id.desc()).limit(size).offset((page - 1) * size)
-    return [dict(row) for row in connection.execute(query, at(now)).mappings()]
 
 
 # ------------------------------------------------------------------ which
@@ -139,145 +122,9 @@ def _in_trouble(connection: Connection, reader: policy.Reader, only: str) -> Col
 def _items(connection: Connection, reader: policy.Reader, rows: list[Row], now: datetime, locale: str) -> list[dict[str, Any]]:
     by_id = {row["id"]: row for row in rows}
     plans = {row["id"]: plan_of(connection, row["protocol"]) for row in rows}
-    access = _accesses(connection, reader, rows, plans)
-    tallies = {key: Tally() for key in by_id}
-    seen = policy.seen_rows(connection, reader, _STEP.c.site)
-    _count_live(connection, tallies, seen, now)
-    _add_holds(connection, reader, tallies, by_id)
-    if any(tally.stuck for tally in tallies.values()):
-        _add_stuck(connection, tallies, seen, now)
-    _count_sites(connection, tallies, [key for key, one in access.items() if not one.sees_every_site], access)
-    _name_holders(connection, tallies, by_id, access, now)
-    return [_item(by_id[key], plans[key], access[key], tallies[key], locale) for key in by_id]
-
-
-def _accesses(connection: Connection, reader: policy.Reader, rows: list[Row], plans: Mapping[int, Plan]) -> dict[int, policy.Access]:
-    """How much of each the reader sees; only the sites they might see anything of are looked up."""
-    local = {one.site for one in reader.held if one.site} | {site for _, site in reader.glass if site}
-    here: dict[int, dict[str, str]] = {row["id"]: {} for row in rows}
-    if local:
-        query = select(_SITE.c.experiment_id, _SITE.c.site, _SITE.c.timezone)
-        for found in connection.execute(query.where(_SITE.c.experiment_id.in_(here), _SITE.c.site.in_(local))):
-            here[found.experiment_id][found.site] = found.timezone
-    known = {row["id"]: policy.access(reader, row, plans[row["id"]], here[row["id"]]) for row in rows}
-    return {key: one if one else _nothing(reader, key) for key, one in known.items()}
-
-
-def _nothing(reader: policy.Reader, experiment: int) -> policy.Access:
-    # The list asks by the date in Paris, an experiment by its own: around midnight the second may say no. It then shows its name only.
-    return policy.Access(reader.person, str(experiment), frozenset(), frozenset(), False, True, False)
-
-
-def _count_live(connection: Connection, tallies: dict[int, Tally], seen: ColumnElement[bool], now: datetime) -> None:
-    query = (
-        select(
-            _STEP.c.experiment_id,
-            _STEP.c.step,
-            func.count().label("open"),
-            func.sum(case((IS_LATE, 1), else_=0)).label("late"),
-            func.sum(case((IS_STUCK, 1), else_=0)).label("stuck"),
-            func.min(case((IS_STUCK, STUCK_SINCE), else_=None)).label("since"),
-            func.min(_STEP.c.due_at).label("due_at"),
-        )
-        .select_from(STEPS)
-        .where(IS_LIVE, _STEP.c.experiment_id.in_(tallies), seen)
-        .group_by(_STEP.c.experiment_id, _STEP.c.step)
-    )
-    for row in connection.execute(query, at(now)):
-        tally = tallies[row.experiment_id]
-        tally.open, tally.late, tally.stuck = tally.open + row.open, tally.late + row.late, tally.stuck + row.stuck
-        tally.steps.add(row.step)
-        tally.since += [row.since] if row.since else []
-        tally.dues += [row.due_at] if row.due_at else []
-
-
-def _add_holds(connection: Connection, reader: policy.Reader, tallies: dict[int, Tally], rows: Mapping[int, Row]) -> None:
-    query = (
-        select(_SITE.c.experiment_id, _SITE.c.site, _SITE.c.held_at)
-        .join_from(_SITE, _EXPERIMENT, _EXPERIMENT.c.id == _SITE.c.experiment_id)
-        .where(
-            _SITE.c.experiment_id.in_(tallies),
-            _SITE.c.state == SiteState.ON_HOLD.value,
-            policy.seen_rows(connection, reader, _SITE.c.site),
-        )
-        .order_by(_SITE.c.held_at)
-    )
-    held = [(key, "", row["held_at"]) for key, row in rows.items() if row["state"] == ExperimentState.ON_HOLD.value]
-    for key, site, since in (*held, *(tuple(row) for row in connection.execute(query))):
-        tally = tallies[key]
-        tally.stuck += 1
-        tally.since += [since] if since else []
-        tally.on.append({"role": MANAGER, "step": "", "site": site, "why": "hold", "since": since})
-
-
-def _add_stuck(connection: Connection, tallies: dict[int, Tally], seen: ColumnElement[bool], now: datetime) -> None:
-    wanted = [key for key, tally in tallies.items() if tally.stuck > len(tally.on)]
-    if not wanted:
-        return
-    place = func.row_number().over(partition_by=_STEP.c.experiment_id, order_by=(STUCK_SINCE, _STEP.c.step, _STEP.c.site))
-    names = (_STEP.c.experiment_id, _STEP.c.step, _STEP.c.site, _STEP.c.awaits_role)
-    ranked = (
-        select(*names, WHY_STUCK.label("why"), STUCK_SINCE.label("since"), place.label("place"))
-        .select_from(STEPS)
-        .where(IS_LIVE, IS_STUCK, _STEP.c.experiment_id.in_(wanted), seen)
-        .subquery()
-    )
-    for row in connection.execute(select(ranked).where(ranked.c.place <= SHOWN_STUCK).order_by(ranked.c.place), at(now)):
-        one = {"role": row.awaits_role, "step": row.step, "site": row.site, "why": row.why, "since": row.since}
-        tallies[row.experiment_id].on.append(one)
-
-
-def _count_sites(connection: Connection, tallies: dict[int, Tally], limited: list[int], access: Mapping[int, policy.Access]) -> None:
-    """For a reader limited to sites: how many of theirs take part, and which steps are through there."""
-    if not limited:
-        return
-    theirs = {site for key in limited for site in access[key].sites or ()}
-    parts = select(_SITE.c.experiment_id, _SITE.c.site, _SITE.c.state).where(_SITE.c.experiment_id.in_(limited), _SITE.c.site.in_(theirs))
-    for part in connection.execute(parts):
-        if access[part.experiment_id].sees_site(part.site):
-            is_stopped = part.state == SiteState.STOPPED.value
-            tallies[part.experiment_id].stopped += is_stopped
-            tallies[part.experiment_id].active += not is_stopped
-    through = _STEP.c.status.in_((StepStatus.PASSED.value, StepStatus.SKIPPED.value))
-    query = (
-        select(_STEP.c.experiment_id, _STEP.c.step, _STEP.c.site)
-        .select_from(STEPS)
-        .where(
-            _STEP.c.experiment_id.in_(limited),
-            _STEP.c.site.in_({"", *theirs}),
-            through,
-            func.coalesce(_SITE.c.state, "") != SiteState.STOPPED.value,
-        )
-    )
-    for row in connection.execute(query):
-        if access[row.experiment_id].sees_site(row.site):
-            tallies[row.experiment_id].through[row.step] = tallies[row.experiment_id].through.get(row.step, 0) + 1
-
-
-def _name_holders(
-    connection: Connection, tallies: Mapping[int, Tally], rows: Mapping[int, Row], access: Mapping[int, policy.Access], now: datetime
-) -> None:
-    """Put beside each stuck thing the first people who hold its role there, for readers who see names."""
-    asked = [(key, one) for key, tally in tallies.items() if access[key].names_people for one in tally.on if one["role"]]
-    holders = _holders(connection, {one["role"] for _, one in asked}, {one["site"] for _, one in asked}, now) if asked else []
-    for key, one in asked:
-        code = rows[key]["code"]
-        names = [who["name"] for who in holders if _fits(who, one["role"], one["site"], code)]
-        one["persons"] = list(dict.fromkeys(names))[:SHOWN_PEOPLE]
-
-
-def _holders(connection: Connection, roles: set[str], sites: set[str], now: datetime) -> list[Row]:
-    query = (
-        select(_ASSIGNMENT.c.role, _ASSIGNMENT.c.site, _ASSIGNMENT.c.experiment, _PERSON.c.name)
-        .join_from(_ASSIGNMENT, _PERSON, _PERSON.c.id == _ASSIGNMENT.c.person)
-        .where(_ASSIGNMENT.c.role.in_(roles), _ASSIGNMENT.c.site.in_({"", *sites}), policy.in_force(clocks.local_date(now, Place())))
-        .order_by(_ASSIGNMENT.c.site.desc(), _ASSIGNMENT.c.experiment.desc(), _PERSON.c.name)  # whoever is nearest first
-    )
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _fits(holder: Row, role: str, site: str, code: str) -> bool:
-    return holder["role"] == role and holder["site"] in ("", site) and holder["experiment"] in ("", code)
+    access = accesses(connection, reader, rows, plans)
+    tallies = tallied(connection, by_id, access, now)
+    return [_item(by_id[key], plans[key], access[key], tallies[key], locale) for key in access]
 
 
 def _item(row: Row, plan: Plan, access: policy.Access, tally: Tally, locale: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from insitu.entrance.doors import Doors, doors_of
 from insitu.entrance.guard import Posted
@@ -20,14 +19,11 @@ from insitu.entrance.visitor import Anyone, SignedIn
 from protocols.errors import UnknownThing
 from protocols.phrase import Phrase
 from sites import policy
-from sites.calendar import calendar
-from sites.database import table
+from sites.calendar import calendar, locale_of
 from sites.identity.links import create_link, links_of, open_link, path_of, revoke_link, revoke_links
-from sites.tables import Account, Person
 
 router = APIRouter()
 
-_PERSON, _ACCOUNT = table(Person), table(Account)
 SITES_NAMED = 10
 
 
@@ -39,7 +35,7 @@ def feed(request: Request, _: Anyone, token: str) -> Response:
     """
     doors = doors_of(request)
     link = open_link(doors.database, doors.clock, doors.key, "calendar", token, address=address_of(request))
-    locale = _locale_of(doors, link.person) if link else None
+    locale = locale_of(doors.database, link.person) if link else None
     if link is None or locale is None:
         raise UnknownThing(Phrase("There is no calendar at this address. Create a new one on your account page."))
     now = doors.clock.now()
@@ -52,18 +48,6 @@ def feed(request: Request, _: Anyone, token: str) -> Response:
         return Response(status_code=304, headers=headers)
     content = written(entries, language(locale), doors.settings.public_url)
     return Response(content, media_type="text/calendar; charset=utf-8", headers=headers)
-
-
-def _locale_of(doors: Doors, person: str) -> str | None:
-    """The person's language; None when their account is closed."""
-    query = (
-        select(_PERSON.c.locale, _ACCOUNT.c.disabled_at)
-        .outerjoin_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id)
-        .where(_PERSON.c.id == person)
-    )
-    with doors.database.read() as connection:
-        row = connection.execute(query).first()
-    return str(row.locale) if row and row.disabled_at is None else None
 
 
 def written(entries: Sequence[dict[str, Any]], tongue: Language, public_url: str) -> bytes:
