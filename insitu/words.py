@@ -87,6 +87,7 @@ WORDS: dict[str, dict[str, str]] = {
         "fr": "{file} : {rows} lignes remises et relues, {facts} faits.",
         "en": "{file}: {rows} rows restored and read back, {facts} facts.",
     },
+    "up_pages": {"fr": "Pages : {url}", "en": "Pages: {url}"},
     "up_api": {"fr": "API : {url}/api/v1/health", "en": "API: {url}/api/v1/health"},
     "up_prefect": {"fr": "Prefect : {url}", "en": "Prefect: {url}"},
     "up_data": {"fr": "Données : {data}", "en": "Data: {data}"},

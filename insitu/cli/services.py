@@ -31,6 +31,7 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
     with services.until_told_to_stop() as stop:
         here.database.dispose()
         with services.up(here.settings, host, port, _say) as running:
+            _say(here.word("up_pages", url=running.settings.public_url))
             _say(here.word("up_api", url=running.settings.public_url))
             _say(here.word("up_prefect", url=running.settings.prefect_ui_url))
             _say(here.word("up_data", data=here.settings.data))
@@ -67,6 +68,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
     with services.until_told_to_stop() as stop, services.listening(host, port) as door:
         doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
         with services.serving(doors, door):
+            _say(here.word("up_pages", url=services.address(door)))
             _say(here.word("up_api", url=services.address(door)))
             _say_first(here, doors)
             stop.wait()
