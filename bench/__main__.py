@@ -49,6 +49,20 @@ def waiting(as_json: AsJson = False) -> None:
     _show(waiting_bench.run(), as_json)
 
 
+@app.command()
+def pages(
+    data: Annotated[Path, typer.Option(help="A folder for the crowd's database, some 600 MB; kept, and used again.")],
+    users: Annotated[int, typer.Option(min=1)] = 20,
+    seconds: Annotated[float, typer.Option(min=1, help="How long people click, twice.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Time of every page for a coordinator, a sponsor and a manager, at 200 experiments of 20 sites with a million facts."""
+    from bench.pages import run, table_of
+
+    result = run(data, users, seconds)
+    print(json.dumps(result) if as_json else table_of(result))
+
+
 def _show(result: dict[str, Any], as_json: bool) -> None:
     print(json.dumps(result) if as_json else json.dumps(result, indent=2))
 
