@@ -342,3 +342,11 @@ def test_the_glass_stays_shut_without_a_role_or_a_reason(visit: Visit, code: str
     empty = visit.post("/glass", {}, of="/glass")
     assert "Give the experiment’s code" in empty.text
     assert "Give a reason" in empty.text
+
+
+def test_all_that_is_held_up_has_pages_of_its_own(visit: Visit, code: str) -> None:
+    visit.sign_in("project_manager")
+    text = visit.get(f"/experiments/{code}?held=1").text
+    assert f'href="/checkpoints/{code}:setup:METZ:1"' in text
+    assert 'class="matrix"' not in text
+    assert visit.get(f"/experiments/{code}?held=99").status_code == 200

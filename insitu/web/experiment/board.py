@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection, bindparam, select
 
 from insitu.entrance.visitor import Seen, SeesExperiment
-from insitu.web.experiment.frame import checkpoint_address, experiment_page
+from insitu.web.experiment.frame import address_of, checkpoint_address, experiment_page, number
 from protocols.context import place_of
 from protocols.engine import due_at
 from protocols.state import StepKey
@@ -21,7 +21,7 @@ from sites.tables import Track
 
 router = APIRouter()
 
-SHOWN = 10  # of what holds the experiment up; the rest is a link away
+SHOWN, PAGE = 10, 50  # of what holds the experiment up: beside the board, and on pages of its own
 _TRACK = table(Track)
 _RUNS = (
     select(_TRACK.c.site, _TRACK.c.flow_run_id)
@@ -32,8 +32,8 @@ Gate = Mapping[str, Any]
 
 
 @router.get("/experiments/{code}")
-def gates(request: Request, seen: SeesExperiment, site: str = "", show: str = "") -> Response:
-    """The gate board; `site` narrows it to one site, `show=all` lists all that is held up."""
+def gates(request: Request, seen: SeesExperiment, site: str = "", held: str = "") -> Response:
+    """The gate board; `site` narrows it to one site, `held` leaves it for a page of all that is held up, 50 a page."""
     visitor = seen.visitor
     with visitor.doors.database.read() as connection:
         loaded = load(connection, seen.row)
@@ -42,7 +42,8 @@ def gates(request: Request, seen: SeesExperiment, site: str = "", show: str = ""
         sites = [site] if site in every else every
         wanted = [_linked(seen, gate) for gate in shown["gates"] if gate["site"] is None or gate["site"] in sites]
         live = sorted((gate for gate in wanted if gate["status"] in LIVE), key=urgency)
-        listed = live if show == "all" else live[:SHOWN]
+        turn = number(held) or 0
+        listed = live[PAGE * (turn - 1) : PAGE * turn] if turn else live[:SHOWN]
         return experiment_page(
             request,
             seen,
@@ -55,11 +56,14 @@ def gates(request: Request, seen: SeesExperiment, site: str = "", show: str = ""
             names={one["code"]: one["name"] for one in shown["sites"]},
             states={one["code"]: one["state"] for one in shown["sites"]},
             held_up=_held_up(connection, seen, loaded, listed),
-            more=len(live) - len(listed),
+            turn=turn,
+            more=0 if turn else len(live) - len(listed),
+            earlier=address_of(seen.code, site=site, held=turn - 1) if turn > 1 else "",
+            later=address_of(seen.code, site=site, held=turn + 1) if turn and len(live) > PAGE * turn else "",
             ahead=ahead(wanted),
             incidents=shown["incidents"],
             runs=_runs(connection, seen),
-            held=[one["code"] for one in shown["sites"] if one["state"] == "on_hold"],
+            paused=[one["code"] for one in shown["sites"] if one["state"] == "on_hold"],
         )
 
 

@@ -100,3 +100,8 @@ def role_title(seen: Seen, role: str) -> str:
 def step_title(seen: Seen, step: str) -> str:
     """What a step is called in the reader's language."""
     return in_locale(seen.plan.steps[step].step.title, seen.visitor.locale) if step in seen.plan.steps else step
+
+
+def number(text: str) -> int | None:
+    """A number from an address, None for anything else."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else None

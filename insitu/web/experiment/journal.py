@@ -17,8 +17,7 @@ from insitu.entrance.page import language_of
 from insitu.entrance.refusals import address_of as network_address
 from insitu.entrance.visitor import Seen, SeesExperiment
 from insitu.web.experiment.documents import saved
-from insitu.web.experiment.frame import address_of, experiment_page, role_title, step_title
-from insitu.web.experiment.messages import number
+from insitu.web.experiment.frame import address_of, experiment_page, number, role_title, step_title
 from insitu.web.experiment.telling import KINDS, tell
 from sites.disclosure import journal as facts_of
 from sites.identity.access import AccessKind, note

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from insitu.entrance.page import language_of
 from insitu.entrance.visitor import SeesExperiment
-from insitu.web.experiment.frame import address_of, experiment_page
+from insitu.web.experiment.frame import address_of, experiment_page, number
 from notifications.sent import sent
 from sites.names import names
 
@@ -37,8 +37,3 @@ def messages(
             earliest=address_of(seen.code, "/messages", **chosen) if before else "",
             further=address_of(seen.code, "/messages", before=shown[-1]["id"], **chosen) if len(found) > PAGE else "",
         )
-
-
-def number(text: str) -> int | None:
-    """A number from an address, None for anything else."""
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else None
