@@ -70,6 +70,7 @@ def foreign_values(house: TwoSites) -> dict[str, list[str]]:
         ],
         "hash": [house.paper],
         "key": [house.paper],
+        "hash_": [house.paper],
         "person": ["zz.nurse"],
         "site": [FOREIGN],
         "protocol": ["two-sites"],

@@ -51,7 +51,7 @@ def test_serve_answers_on_a_free_port_until_told_to_stop(terminal: Terminal, how
     with running(terminal.data, "serve", "--port", "0") as program:
         found = re.search(r"http://\S+", first_line(program))
         assert found is not None
-        answer = httpx.get(found[0], trust_env=False)
+        answer = httpx.get(f"{found[0]}/api/v1/health", trust_env=False)
         assert (answer.status_code, answer.json()["database"]) == (200, True)
         assert told_to_stop(program, how) == (0, "")
 
