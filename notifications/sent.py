@@ -27,10 +27,10 @@ def sent(
 ) -> list[dict[str, Any]]:
     """What was sent to whom, when, by which channel and with which result, oldest first; of one experiment or of all.
 
-    `state` is `sending`, `sent`, `failed` (will be tried again) or `refused` (will not); times are aware UTC. With a `limit`, so many
-    of the newest, newest first, each with its `id`; `before` such an id goes on from there. `access` says how much is told: of the
-    sites seen, and of the experiment's own what was sent to people one sees there; an error's words are for managers. Whoever sees
-    aggregates only reads what was sent to them.
+    `state` is `sending`, `sent`, `failed` (will be tried again), `refused` (will not), or what was decided instead of sending:
+    `postponed`, `digested`, `muted`, `dropped`; times are aware UTC. With a `limit`, so many of the newest, newest first, each with its
+    `id`; `before` such an id goes on from there. `access` says how much is told: of the sites seen, and of the experiment's own what was
+    sent to people one sees there; an error's words are for managers. Whoever sees aggregates only reads what was sent to them.
     """
     if any("\x00" in word for word in (state, person, step, site)):  # PostgreSQL refuses to look for it
         return []

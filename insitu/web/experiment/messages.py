@@ -13,7 +13,7 @@ from sites.names import names
 router = APIRouter()
 
 PAGE = 50
-STATES = ("sent", "sending", "failed", "refused", "muted", "postponed")
+STATES = ("sent", "sending", "failed", "refused", "postponed", "digested", "muted", "dropped")
 
 
 @router.get("/experiments/{code}/messages")
