@@ -211,7 +211,7 @@ def _active_sites(connection: Connection, now_is: Situation) -> list[str]:
 def _page(code: str, notice: Row) -> str:
     if notice["step"] and notice["round"] >= 1:
         return f"/checkpoints/{quote(str(CheckpointId(code, notice['step'], notice['site'], notice['round'])), safe=':')}"
-    return f"/experiments/{quote(code, safe='')}"
+    return f"/experiments/{quote(code, safe='')}" + ("/journal" if notice["kind"] == "glass" else "")
 
 
 def _title(plan: Plan, step: str) -> Text:

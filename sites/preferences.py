@@ -34,6 +34,14 @@ _TERRITORIES = (
 ).distinct()
 
 
+class InvalidWish(InvalidInput):
+    """A wish that cannot be; `field` is its name."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """When and of what a person wants to be told. Hours are local to `timezone`, `HH:MM`, "" or equal ends for no quiet hours.
@@ -147,33 +155,37 @@ def _require_own(connection: Connection, person: str, by: str, now: datetime) ->
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := sorted(set(values) - set(WISHES)):
         raise InvalidInput(Phrase("There is no such wish: {names}.", names=", ".join(unknown)))
-    quiet = {name: _hour(values[name], may_lack=True) for name in ("quiet_from", "quiet_until")}
+    quiet = {name: _hour(name, values[name], may_lack=True) for name in ("quiet_from", "quiet_until")}
     if bool(quiet["quiet_from"]) != bool(quiet["quiet_until"]):
-        raise InvalidInput(Phrase("Quiet hours need a beginning and an end. Give both, or neither."))
+        lacking = next(name for name, hour in quiet.items() if not hour)
+        raise InvalidWish(lacking, Phrase("Quiet hours need a beginning and an end. Give both, or neither."))
     return {
         "timezone": _timezone(str(values["timezone"])),
         **quiet,
         "working_days": bool(values["working_days"]),
         "digest": bool(values["digest"]),
-        "digest_at": _hour(values["digest_at"]),
+        "digest_at": _hour("digest_at", values["digest_at"]),
         "muted": _kinds(values["muted"]),
     }
 
 
-def _hour(value: Any, *, may_lack: bool = False) -> str:
+def _hour(name: str, value: Any, *, may_lack: bool = False) -> str:
     text = str(value or "").strip()
     if (may_lack and not text) or HOUR.fullmatch(text):
         return text
-    raise InvalidInput(Phrase("{value} is no hour of the day. Write it as 08:00.", value=repr(text[:20])))
+    raise InvalidWish(name, Phrase("{value} is no hour of the day. Write it as 08:00.", value=repr(text[:20])))
 
 
 def _timezone(name: str) -> str:
-    clocks.known_place("FR", name)
+    try:
+        clocks.known_place("FR", name)
+    except InvalidInput as refusal:
+        raise InvalidWish("timezone", refusal.args[0]) from None
     return name
 
 
 def _kinds(kinds: Iterable[str]) -> frozenset[str]:
     wanted = frozenset(kinds)
     if duties := sorted(wanted - ORDINARY):
-        raise InvalidInput(Phrase("These messages are duties and are always sent: {kinds}.", kinds=", ".join(duties)))
+        raise InvalidWish("muted", Phrase("These messages are duties and are always sent: {kinds}.", kinds=", ".join(duties)))
     return wanted

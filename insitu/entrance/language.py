@@ -60,6 +60,8 @@ WORDS = {
     "refused": N_("could not be sent"),
     "muted": N_("not sent, as the person asked"),
     "postponed": N_("waits for the person's hours"),
+    "digested": N_("waits for a message that gathers several"),
+    "dropped": N_("not sent, no longer true"),
     "public_hospital": N_("public hospital"),
     "private_clinic": N_("private clinic"),
     "nursing_home": N_("nursing home"),

@@ -20,9 +20,18 @@ class Door(StrEnum):
     RECOVERY = "recovery"  # every asking
     LINK = "link"  # links that do not open
     SETUP = "setup"  # wrong codes
+    CHANNEL = "channel"  # tests of channels, by person
+    TOKEN = "token"  # noqa: S105 - tokens of the API that are not in force
 
 
-RATES = {Door.SIGN_IN: "50/10 minutes", Door.RECOVERY: "20/hour", Door.LINK: "50/10 minutes", Door.SETUP: "10/10 minutes"}
+RATES = {
+    Door.SIGN_IN: "50/10 minutes",
+    Door.RECOVERY: "20/hour",
+    Door.LINK: "50/10 minutes",
+    Door.SETUP: "10/10 minutes",
+    Door.CHANNEL: "10/10 minutes",
+    Door.TOKEN: "50/10 minutes",
+}
 
 
 @dataclass(frozen=True, slots=True)
