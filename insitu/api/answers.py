@@ -36,12 +36,12 @@ Headers = dict[str, dict[str, Any]]
 
 def reads(*more: int, headers: Headers | None = None) -> Responses:
     """The answers of a read: it may be refused for its parameters, for who asks, and for `more`."""
-    return _refusals({401, 422, 503, *more}) | ({200: {"headers": headers}} if headers else {})
+    return _refusals({401, 422, 429, 503, *more}) | ({200: {"headers": headers}} if headers else {})
 
 
-def writes(success: int = 200, *more: int) -> Responses:
+def writes(success: int = 200) -> Responses:
     """The answers of a write."""
-    return _refusals({400, 401, 403, 404, 409, 413, 415, 422, 503, *more}) | {success: {"headers": ONCE}}
+    return _refusals({400, 401, 403, 404, 409, 413, 415, 422, 429, 503}) | {success: {"headers": ONCE}}
 
 
 def _refusals(statuses: set[int]) -> Responses:

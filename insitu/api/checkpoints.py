@@ -101,7 +101,7 @@ def complete(body: Completion, seen: SeesCheckpoint, once: Once) -> Any:
     return ledger.complete(str(seen.name), body.answers, by, command_id=once.command_id, change=body.change)
 
 
-@router.post("/checkpoints/{checkpoint}/sign", response_model=Outcome, responses=writes(200, 429), operation_id="signCheckpoint")
+@router.post("/checkpoints/{checkpoint}/sign", response_model=Outcome, responses=writes(), operation_id="signCheckpoint")
 def sign(body: Signing, seen: SeesCheckpoint, request: Request, once: Once) -> Any:
     """Sign a checkpoint's answers
 

@@ -30,9 +30,7 @@ router = noun("files")
 BESIDE_THE_FILE = 64 * 1024  # a multipart body's own lines
 # Whatever a file turns out to be, a browser that opens it runs nothing of it.
 SHUT = "default-src 'none'; sandbox; frame-ancestors 'none'"
-BYTES: Responses = {
-    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}, "description": "The file."}
-}
+BYTES: Responses = {200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The file."}}
 UPLOAD = {
     "requestBody": {
         "required": True,

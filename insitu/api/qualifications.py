@@ -76,7 +76,7 @@ def record_delegation(body: NewDelegation, visitor: SignedIn, once: Once) -> Any
     return once.once({"delegation": body.model_dump(mode="json")}, record)
 
 
-@router.post("/delegations/{number}/sign", response_model=Numbered, responses=writes(200, 429), operation_id="signDelegation")
+@router.post("/delegations/{number}/sign", response_model=Numbered, responses=writes(), operation_id="signDelegation")
 def sign_delegation(number: Number, body: RecordSigning, visitor: SignedIn, request: Request, once: Once) -> Any:
     """Sign a delegation
 
@@ -153,7 +153,7 @@ def record_training(body: NewTraining, visitor: SignedIn, once: Once) -> Any:
     return once.once({"training": body.model_dump(mode="json")}, record)
 
 
-@router.post("/trainings/{number}/sign", response_model=Numbered, responses=writes(200, 429), operation_id="signTraining")
+@router.post("/trainings/{number}/sign", response_model=Numbered, responses=writes(), operation_id="signTraining")
 def sign_training(number: Number, body: RecordSigning, visitor: SignedIn, request: Request, once: Once) -> Any:
     """Sign a training
 

@@ -92,7 +92,7 @@ def is_api(request: Request) -> bool:
 def problem(request: Request, status: int, kind: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
     """A problem document, RFC 9457; `kind` names the error for programs."""
     body = {"type": f"urn:insitu:problem:{kind}", "title": title, "status": status, "detail": detail, "errors": errors or []}
-    headers = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "5"}}.get(status, {})
+    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "600"}, 503: {"retry-after": "5"}}.get(status, {})
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 

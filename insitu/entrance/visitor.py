@@ -15,6 +15,7 @@ from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites import policy
 from sites.checkpoints import CheckpointId
+from sites.identity.limits import Door
 from sites.identity.sessions import SessionRow, read_session
 from sites.identity.tokens import read_token
 from sites.releases import plan_of
@@ -162,9 +163,15 @@ def anyone(request: Request) -> None:
 
 @rule
 def signed_in(request: Request) -> Visitor:
-    """Whoever is signed in; what they see is theirs alone. Raises NotSignedIn, and ReadOnlyToken for a write with such a token."""
+    """Whoever is signed in; what they see is theirs alone. Raises NotSignedIn, and ReadOnlyToken for a write with such a token.
+
+    An address that tries fifty tokens that are not in force within ten minutes gets TooOften for every further one.
+    """
     visitor = visitor_of(request)
     if visitor is None and _bearer(request):
+        limits, address = doors_of(request).limits, request.client.host if request.client else ""
+        limits.check(Door.TOKEN, address)
+        limits.count(Door.TOKEN, address)
         raise UnknownToken(Phrase("This token is unknown, has expired or was revoked. Create another on your account page."))
     if visitor is None:
         raise NotSignedIn(Phrase("Sign in first."))

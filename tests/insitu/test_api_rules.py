@@ -67,6 +67,16 @@ def test_a_forged_token_is_refused_and_journaled(doors: Doors, token: str) -> No
     assert kinds(doors) == ["RequestRefused"]
 
 
+def test_whoever_guesses_tokens_is_soon_not_listened_to(manager: Caller) -> None:
+    guess = {"authorization": "Bearer insitu_guess"}
+    answers = [manager.client.get("/api/v1/me", headers=guess) for _ in range(52)]
+    assert {kind_of(one) for one in answers[:50]} == {(401, "UnknownToken")}
+    assert kind_of(answers[-1]) == (429, "TooOften")
+    assert answers[-1].headers["retry-after"] == "600"
+    assert kinds(manager.doors).count("RequestRefused") == 50
+    assert manager.get("/me").status_code == 200
+
+
 def test_a_token_ends_and_can_be_revoked(manager: Caller) -> None:
     assert manager.get("/me").status_code == 200
     (token,) = tokens_of(manager.doors.database, "project_manager", manager.doors.clock.now())
