@@ -130,7 +130,8 @@ def dispatcher(settings: Settings, name: str) -> None:
     from notifications.dispatch import Dispatcher
 
     database, ledger = opened(settings)
-    Dispatcher(database, ledger.clock, settings, name).run(threading.Event())
+    # One by one, so that each mail can be held against its delivery.
+    Dispatcher(database, ledger.clock, settings, name, at_once=1_000_000).run(threading.Event())
 
 
 def timer(settings: Settings, name: str) -> None:
