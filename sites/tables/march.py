@@ -104,6 +104,7 @@ class ExperimentSite(SQLModel, table=True):
     """A site's part in an experiment, with the site as it was at launch."""
 
     __tablename__ = "experiment_site"
+    __table_args__ = (Index("experiment_site_of", "site", "experiment_id"),)
     experiment_id: int = Field(primary_key=True, foreign_key="experiment.id")
     site: str = Field(primary_key=True)
     name: str

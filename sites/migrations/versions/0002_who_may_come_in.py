@@ -298,6 +298,9 @@ def upgrade() -> None:
         seen = ["experiment_id", "site", "step", "since", "due_at", "status", "awaits", "awaits_role", "round"]
         batch_op.create_index("step_live", seen, unique=False, sqlite_where=sa.text(_LIVE), postgresql_where=sa.text(_LIVE))
 
+    with op.batch_alter_table("experiment_site", schema=None) as batch_op:
+        batch_op.create_index("experiment_site_of", ["site", "experiment_id"], unique=False)
+
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.add_column(sa.Column("letter", sa.String(), server_default="", nullable=False))
         batch_op.create_index("delivery_to", ["person", "at"], unique=False)
@@ -313,6 +316,9 @@ def downgrade() -> None:
 
     with op.batch_alter_table("notice", schema=None) as batch_op:
         batch_op.drop_index("notice_of")
+
+    with op.batch_alter_table("experiment_site", schema=None) as batch_op:
+        batch_op.drop_index("experiment_site_of")
 
     with op.batch_alter_table("step", schema=None) as batch_op:
         batch_op.drop_index("step_live", sqlite_where=sa.text(_LIVE), postgresql_where=sa.text(_LIVE))
