@@ -25,7 +25,8 @@ def today(request: Request, visitor: SignedIn) -> Response:
     now = visitor.doors.clock.now()
     items = inbox.inbox(visitor.doors.database, visitor.person, now, visitor.locale)
     with visitor.doors.database.read() as connection:
-        waiting = errands.waiting_for_others(connection, visitor.reader, visitor.locale)
+        own = {one["id"] for one in items}
+        waiting = [one for one in errands.waiting_for_others(connection, visitor.reader, visitor.locale) if one["id"] not in own]
         sites = errands.site_names(connection, (one["site"] for one in (*items, *waiting)))
         known: dict[str, Any] = {
             "holds": errands.holds(connection, items),

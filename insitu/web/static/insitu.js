@@ -116,6 +116,5 @@ function fillIn(form) {
       else if (one.type !== "file") one.value = value;
     }
   }
-  say(form.dataset.unsaved);
-  redraw();
+  redraw().then(() => say(form.dataset.unsaved));
 }
