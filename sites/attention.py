@@ -28,7 +28,7 @@ def vacancies(connection: Connection, reader: Reader, most: int = MOST) -> list[
     Roles of a site are looked for at its active sites; those of the whole experiment have site "".
     """
     on = today(reader)
-    everywhere = set(connection.execute(_held_in_all(on)).tuples())
+    everywhere = {(row.role, row.site) for row in connection.execute(_held_in_all(on))}
     found: list[dict[str, str]] = []
     for protocol, sites in _running(connection, reader).items():
         roles = plan_of(connection, protocol).protocol.roles

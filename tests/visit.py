@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from fastapi.testclient import TestClient
+from starlette.types import ASGIApp
 
 from insitu.app import create_app
 from insitu.entrance.doors import Doors
@@ -26,9 +27,9 @@ HOST = "http://insitu.test"
 class Visit:
     """A browser on an application. `sign_in` begins a session by the same door as the sign-in page does."""
 
-    def __init__(self, doors: Doors, *, locale: str = "en") -> None:
-        self.doors = doors
-        self.client = TestClient(create_app(doors), base_url=HOST, follow_redirects=False, headers={"accept-language": locale})
+    def __init__(self, doors: Doors, *, locale: str = "en", app: ASGIApp | None = None) -> None:
+        self.doors, self.app = doors, app or create_app(doors)
+        self.client = TestClient(self.app, base_url=HOST, follow_redirects=False, headers={"accept-language": locale})
 
     def sign_in(self, person: str) -> Visit:
         """Begin a session of the person's; gives the visit back."""

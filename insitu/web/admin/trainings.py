@@ -1,0 +1,160 @@
+"""The training records: who was trained on which version of a protocol, at which site, on which evidence, signed by whom."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from insitu.entrance.guard import Posted
+from insitu.entrance.language import N_, Language
+from insitu.entrance.page import go_to, language_of
+from insitu.entrance.visitor import Administers, Visitor
+from insitu.web.admin import logs
+from insitu.web.admin.frame import (
+    Number,
+    admin_page,
+    choices,
+    complaints,
+    days,
+    filters,
+    known_title,
+    page_number,
+    pager,
+    said,
+    typed,
+)
+from insitu.web.admin.words import STATES, TONES
+from protocols.errors import InvalidInput
+from sites import people, qualifications
+from sites.offered import Offered
+from sites.policy.administering import recordable_people, today
+
+router = APIRouter()
+
+PATH = "/admin/trainings"
+NAMES = ("person", "protocol", "site", "on", "until")
+FILTERS = ("site", "protocol", "person")
+
+
+@router.get("/admin/trainings")
+def trainings(request: Request, visitor: Administers) -> Response:
+    """The log as far as one sees it, and the form to record one."""
+    return _page(request, visitor, {name: request.query_params.get(f"new-{name}", "")[:200] for name in NAMES}, [])
+
+
+def _page(request: Request, visitor: Visitor, given: dict[str, str], errors: list[tuple[str, str]]) -> Response:
+    chosen, number = filters(request, FILTERS), page_number(request)
+    protocol, _, version = chosen["protocol"].partition(" ")
+    asked = {"protocol": protocol, "version": version.strip(), "site": chosen["site"], "person": chosen["person"]}
+    found = qualifications.trainings(visitor.doors.database, visitor.reader, page=number, **asked)
+    with visitor.doors.database.read() as connection:
+        known = people.named(connection, recordable_people(connection, visitor.reader))
+    pages = {"page": number, "pages": number + (len(found) >= logs.PAGE)}
+    return admin_page(
+        request,
+        visitor,
+        "trainings.html",
+        status=422 if errors else 200,
+        found=found,
+        filters=chosen,
+        offered=choices(visitor),
+        people=known,
+        typed=given,
+        errors=errors,
+        states=STATES,
+        tones=TONES,
+        **pager(PATH, chosen, pages),
+    )
+
+
+@router.post("/admin/trainings")
+def record(request: Request, visitor: Administers, form: Posted) -> Response:
+    """Record a training, which its page then lets be signed. Raises NotAssigned."""
+    given, tongue, doors = typed(form, NAMES), language_of(request), visitor.doors
+    dates, wrong = days(given, {"on": True, "until": False})
+    on = dates.get("on")
+    if wrong or on is None:
+        return _page(request, visitor, given, said(wrong, tongue))
+    person, site = given["person"].strip(), given["site"].strip()
+    protocol, _, version = given["protocol"].strip().partition(" ")
+    try:
+        logs.require_recordable(visitor, person)
+        evidence = logs.evidence_of(visitor, form)
+        number = qualifications.record_training(
+            doors.database, doors.clock, person, protocol, version.strip(), site, on, dates["until"], by=visitor.person, evidence=evidence
+        )
+    except InvalidInput as error:
+        return _page(request, visitor, given, complaints(error, tongue, "person"))
+    return go_to(request, f"{PATH}/{number}", logs.RECORDED)
+
+
+@router.get("/admin/trainings/{number}")
+def training(request: Request, visitor: Administers, number: Number) -> Response:
+    """One training, to be read, signed or ended. Raises UnknownThing."""
+    return _one_page(request, visitor, number, {}, [])
+
+
+def _one_page(request: Request, visitor: Visitor, number: int, given: dict[str, str], errors: list[tuple[str, str]]) -> Response:
+    found, known, tongue = qualifications.training(visitor.doors.database, visitor.reader, number), choices(visitor), language_of(request)
+    return admin_page(
+        request,
+        visitor,
+        "training.html",
+        status=422 if errors else 200,
+        record=found,
+        offered=known,
+        period=logs.period(tongue, found),
+        meaning=meaning(tongue, found, known),
+        typed=given,
+        errors=errors,
+        states=STATES,
+        tones=TONES,
+        today=today(visitor.reader).isoformat(),
+    )
+
+
+def meaning(tongue: Language, record: dict[str, Any], known: Offered) -> str:
+    """What signing this training means, in the signer's language. A record never changes before it is signed, so it says it anew."""
+    words = {"name": record["name"], "protocol": f"{record['protocol']} {record['version']}", "period": logs.period(tongue, record)}
+    if not record["site"]:
+        return tongue(N_("I confirm that {name} was trained on protocol {protocol}; this counts {period}."), **words)
+    site = known_title(known.sites, record["site"])
+    return tongue(N_("I confirm that {name} was trained on protocol {protocol} at site {site}; this counts {period}."), site=site, **words)
+
+
+@router.post("/admin/trainings/{number}/sign")
+def sign(request: Request, visitor: Administers, number: Number, form: Posted) -> Response:
+    """Sign a training after proving again that it is oneself. Raises NotAssigned, UnknownThing."""
+    doors, tongue = visitor.doors, language_of(request)
+    found = qualifications.training(doors.database, visitor.reader, number)
+    says = meaning(tongue, found, choices(visitor))
+    return logs.sign(
+        request,
+        visitor,
+        form,
+        lambda given, errors: _one_page(request, visitor, number, given, errors),
+        lambda: qualifications.sign_training(doors.database, doors.clock, number, by=visitor.person, meaning=says),
+        f"{PATH}/{number}",
+    )
+
+
+@router.post("/admin/trainings/{number}/end")
+def end(request: Request, visitor: Administers, number: Number, form: Posted) -> Response:
+    """End a training from a day on, for a reason. Raises NotAssigned, UnknownThing."""
+    doors = visitor.doors
+
+    def ending(on: date, why: str) -> None:
+        qualifications.end_training(doors.database, doors.clock, number, by=visitor.person, on=on, why=why)
+
+    def again(given: dict[str, str], errors: list[tuple[str, str]]) -> Response:
+        return _one_page(request, visitor, number, given, errors)
+
+    return logs.end(request, form, again, ending, f"{PATH}/{number}")
+
+
+@router.get("/admin/trainings/{number}/evidence")
+def evidence(visitor: Administers, number: Number) -> Response:
+    """The file that a training was recorded with. Raises UnknownThing."""
+    return logs.evidence(visitor, qualifications.training(visitor.doors.database, visitor.reader, number))
