@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData, MutableHeaders
@@ -30,6 +30,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+REPLACED = "\ufffd"
 LONGEST_FIELD = 1024 * 1024
 MOST_FIELDS = 20_000
 
@@ -48,6 +49,9 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # PostgreSQL takes no null character: a name with one is a name that nobody has.
+        scope["path"] = scope["path"].replace("\x00", REPLACED)
+        scope["query_string"] = scope["query_string"].replace(b"%00", quote(REPLACED).encode())
 
         began = monotonic()
 

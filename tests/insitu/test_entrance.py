@@ -44,3 +44,9 @@ def test_a_language_is_kept_by_the_browser_that_chose_it(visit: Visit) -> None:
     answer = visit.post("/language", {"language": "fr", "to": "/accessibility"}, of="/accessibility")
     assert (answer.status_code, answer.headers["location"]) == (303, "/accessibility")
     assert '<html lang="fr">' in visit.get("/accessibility").text
+
+
+def test_an_address_with_a_null_character_leads_nowhere(visit: Visit) -> None:
+    visit.sign_in("project_manager")
+    assert visit.get("/experiments/a%00b").status_code == 404
+    assert "\x00" not in visit.get("/experiments?q=a%00b").text
