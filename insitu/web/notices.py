@@ -44,7 +44,7 @@ def notices(request: Request, visitor: SignedIn) -> Response:
 @router.post(HERE)
 def choose(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Keep the wishes; a refused one is said beside its field, and everything typed is kept."""
-    doors, typed = doors_of(request), _typed(form)
+    doors, typed = doors_of(request), typed_wishes(form)
     try:
         set_preference(doors.database, doors.clock, visitor.person, visitor.person, **typed)
     except InvalidWish as refusal:
@@ -58,7 +58,7 @@ def add_channel(request: Request, visitor: SignedIn, form: Posted) -> Response:
     doors, address = doors_of(request), str(form.get("channel", "")).strip()
     try:
         channels.check_channel(address, doors.settings.channels)
-        known = _contact(doors, visitor)["channels"]
+        known = contact(doors, visitor.person)["channels"]
         set_channels(doors.database, doors.clock, visitor.person, visitor.person, [*known, address])
     except InvalidInput as refusal:
         return _page(request, visitor, errors={"channel": language_of(request).text(refusal.args[0])})
@@ -69,7 +69,7 @@ def add_channel(request: Request, visitor: SignedIn, form: Posted) -> Response:
 def remove_channel(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Take a channel away."""
     doors, mark = doors_of(request), str(form.get("way", ""))
-    kept = [one for one in _contact(doors, visitor)["channels"] if mark_of(one) != mark]
+    kept = [one for one in contact(doors, visitor.person)["channels"] if mark_of(one) != mark]
     set_channels(doors.database, doors.clock, visitor.person, visitor.person, kept)
     return go_to(request, f"{HERE}#ways", N_("The channel is taken away."))
 
@@ -81,14 +81,15 @@ def try_way(request: Request, visitor: SignedIn, form: Posted) -> Response:
     doors.limits.check(Door.CHANNEL, visitor.person)
     doors.limits.count(Door.CHANNEL, visitor.person)
     try:
-        _send_test(doors, visitor, way)
+        send_test(doors, visitor.person, way)
     except DeliveryFailed as failure:
         return _page(request, visitor, tested=way, failure=language_of(request).text(failure.args[0]))
     return _page(request, visitor, tested=way)
 
 
-def _send_test(doors: Doors, visitor: Visitor, way: str) -> None:
-    person = _contact(doors, visitor)
+def send_test(doors: Doors, name: str, way: str) -> None:
+    """Send a person a message by one way. Raises DeliveryFailed, UnknownThing for a way that is gone."""
+    person = contact(doors, name)
     message = render(Occasion("channel_test", link=doors.settings.public_url + HERE), person["locale"])
     if way == EMAIL:
         channels.send_mail(message, Recipient(person["name"], person["email"]), doors.settings.mail_url)
@@ -104,12 +105,14 @@ def mark_of(channel: str) -> str:
     return hashlib.sha256(channel.encode()).hexdigest()[:16]
 
 
-def _contact(doors: Doors, visitor: Visitor) -> dict[str, Any]:
+def contact(doors: Doors, person: str) -> dict[str, Any]:
+    """How a person is reached. Raises UnknownThing."""
     with doors.database.read() as connection:
-        return contact_of(connection, visitor.person)
+        return contact_of(connection, person)
 
 
-def _typed(form: FormData) -> dict[str, Any]:
+def typed_wishes(form: FormData) -> dict[str, Any]:
+    """The wishes that a form sends."""
     texts = {name: str(form.get(name, "")).strip() for name in (*HOURS, "timezone")}
     told = {str(one) for one in form.getlist("told")}
     return texts | {"working_days": "working_days" in form, "digest": "digest" in form, "muted": sorted(set(ORDINARY) - told)}
@@ -124,25 +127,25 @@ def _page(
     tested: str = "",
     failure: str = "",
 ) -> Response:
-    doors = doors_of(request)
+    shown = shown_choices(doors_of(request), visitor.person, typed, tested)
+    return page(request, "notices/notices.html", status=422 if errors else 200, here=HERE, errors=errors or {}, failure=failure, **shown)
+
+
+def shown_choices(doors: Doors, person: str, typed: dict[str, Any] | None = None, tested: str = "") -> dict[str, Any]:
+    """What the page shows of a person's ways and wishes: as they are, or as they were typed."""
     with doors.database.read() as connection:
-        contact, wishes = contact_of(connection, visitor.person), preference_of(connection, visitor.person)
+        known, wishes = contact_of(connection, person), preference_of(connection, person)
     shown = typed or {name: getattr(wishes, name) for name in (*HOURS, "timezone", "working_days", "digest", "muted")}
-    ways = [(EMAIL, contact["email"]), *((mark_of(one), f"{scheme_of(one)}://…") for one in contact["channels"])]
-    return page(
-        request,
-        "notices/notices.html",
-        status=422 if errors else 200,
-        wishes=shown,
-        errors=errors or {},
-        ways=ways,
-        tested=dict(ways).get(tested, ""),
-        failure=failure,
-        allowed=sorted({one.partition("://")[0] for one in doors.settings.channels}),
-        timezones=[(one, one.rpartition("/")[2].replace("_", " ")) for one in dict.fromkeys((*TIMEZONES, shown["timezone"]))],
-        ordinary=ORDINARY,
-        duties=DUTIES,
-    )
+    ways = [(EMAIL, known["email"]), *((mark_of(one), f"{scheme_of(one)}://…") for one in known["channels"])]
+    return {
+        "wishes": shown,
+        "ways": ways,
+        "tested": dict(ways).get(tested, ""),
+        "allowed": sorted({one.partition("://")[0] for one in doors.settings.channels}),
+        "timezones": [(one, one.rpartition("/")[2].replace("_", " ")) for one in dict.fromkeys((*TIMEZONES, shown["timezone"]))],
+        "ordinary": ORDINARY,
+        "duties": DUTIES,
+    }
 
 
 # ------------------------------------------------------------------ the way out, from a message

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from fastapi import FastAPI
 from small import SMALL, launch
 from sqlalchemy import insert
-from starlette.types import ASGIApp
 from visit import Visit
 
+from insitu.app import create_app
 from insitu.entrance.doors import Doors
 from sites import registry, releases
 from sites.database import table
@@ -22,6 +23,15 @@ PASSWORD = "a long sentence nobody guesses"
 HOSTILE = '<b>"Ann"</b> & \u202eevil'
 
 
+_APPS: list[FastAPI] = []
+
+
+def _app(doors: Doors) -> FastAPI:
+    if not _APPS:
+        _APPS.append(create_app(doors))
+    return _APPS[0]
+
+
 @dataclass(frozen=True)
 class Office:
     """`ours` runs at CAEN and METZ, `theirs` at SDEN; `manager.ours` manages `ours` alone, `inv.caen` investigates CAEN."""
@@ -29,13 +39,11 @@ class Office:
     doors: Doors
     ours: str
     theirs: str
-    apps: list[ASGIApp] = field(default_factory=list)
 
     def visit(self, person: str = "project_manager") -> Visit:
-        """A browser in which the person has signed in; all of them are on one application."""
-        first = Visit(self.doors, app=self.apps[0] if self.apps else None)
-        self.apps[:] = [first.app]
-        return first.sign_in(person)
+        """A browser in which the person has signed in. All of them are on one application: making one takes longer than most tests."""
+        _app(self.doors).state.doors = self.doors
+        return Visit(self.doors, app=_app(self.doors)).sign_in(person)
 
     def assign(self, person: str, role: str, site: str = "", experiment: str = "", **days: Any) -> None:
         registry.assign(self.doors.database, person, role, site, experiment, **days)
