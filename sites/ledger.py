@@ -580,4 +580,4 @@ def _outcome(name: CheckpointId, plan: Plan, decision: Decision, now: datetime, 
 
 
 def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+    return moment.isoformat().replace("+00:00", "Z") if moment else None

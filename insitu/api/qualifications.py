@@ -50,6 +50,15 @@ def delegations(
     return _tell(request, response, page, found)
 
 
+@router.get("/delegations/{number}", response_model=Delegation, responses=reads(404), operation_id="getDelegation")
+def delegation(number: Number, visitor: SignedIn) -> Any:
+    """Show a delegation
+
+    One of those the caller's list holds.
+    """
+    return qualifications.delegation(visitor.doors.database, visitor.reader, number)
+
+
 @router.post("/delegations", status_code=201, response_model=Numbered, responses=writes(201), operation_id="recordDelegation")
 def record_delegation(body: NewDelegation, visitor: SignedIn, once: Once) -> Any:
     """Record a delegation
@@ -83,6 +92,7 @@ def sign_delegation(number: Number, body: RecordSigning, visitor: SignedIn, requ
     From now on it counts. The investigator of the site signs, a project manager the investigator's own; nobody signs their own.
     """
     doors = visitor.doors
+    qualifications.delegation(doors.database, visitor.reader, number)  # one that is not seen is unknown
 
     def sign() -> dict[str, Any]:
         prove_again(request, visitor, {"password": body.password, "code": body.code}, to=f"sign delegation {number}")
@@ -99,6 +109,7 @@ def end_delegation(number: Number, body: Ending, visitor: SignedIn, once: Once) 
     From that day on it does not count any more; an end may be brought forward, never put off.
     """
     doors = visitor.doors
+    qualifications.delegation(doors.database, visitor.reader, number)  # one that is not seen is unknown
 
     def end() -> dict[str, Any]:
         qualifications.end_delegation(doors.database, doors.clock, number, by=visitor.person, on=body.on, why=body.why)
@@ -125,6 +136,15 @@ def trainings(
     database = visitor.doors.database
     found = qualifications.trainings(database, visitor.reader, protocol=protocol, version=version, site=site, person=person, page=page)
     return _tell(request, response, page, found)
+
+
+@router.get("/trainings/{number}", response_model=Training, responses=reads(404), operation_id="getTraining")
+def training(number: Number, visitor: SignedIn) -> Any:
+    """Show a training
+
+    One of those the caller's list holds.
+    """
+    return qualifications.training(visitor.doors.database, visitor.reader, number)
 
 
 @router.post("/trainings", status_code=201, response_model=Numbered, responses=writes(201), operation_id="recordTraining")
@@ -160,6 +180,7 @@ def sign_training(number: Number, body: RecordSigning, visitor: SignedIn, reques
     From now on it counts. An investigator of the site signs, a project manager an investigator's; nobody signs their own.
     """
     doors = visitor.doors
+    qualifications.training(doors.database, visitor.reader, number)  # one that is not seen is unknown
 
     def sign() -> dict[str, Any]:
         prove_again(request, visitor, {"password": body.password, "code": body.code}, to=f"sign training {number}")
@@ -176,6 +197,7 @@ def end_training(number: Number, body: Ending, visitor: SignedIn, once: Once) ->
     From that day on it does not count any more.
     """
     doors = visitor.doors
+    qualifications.training(doors.database, visitor.reader, number)  # one that is not seen is unknown
 
     def end() -> dict[str, Any]:
         qualifications.end_training(doors.database, doors.clock, number, by=visitor.person, on=body.on, why=body.why)

@@ -277,12 +277,14 @@ def test_a_delegation_and_a_training_are_recorded_signed_and_ended(manager: Call
     assert manager.ok(manager.get("/delegations", person="nurse.caen"))[0]["state"] == "unsigned"
     doctor.ok(doctor.post(f"/delegations/{number}/sign", proof))
     (found,) = doctor.ok(doctor.get("/delegations", site="CAEN"))
+    assert doctor.ok(doctor.get(f"/delegations/{number}")) == found
     assert (found["state"], found["signed_by"], found["from"]) == ("in_force", "principal_investigator", "2026-03-02")
     doctor.ok(doctor.post(f"/delegations/{number}/end", {"on": "2026-03-02", "why": "she left"}))
     taught = {"person": "nurse.caen", "protocol": "small", "version": "1.0.0", "site": "CAEN", "on": "2026-03-01"}
     number = manager.ok(manager.post("/trainings", taught))["id"]
     doctor.ok(doctor.post(f"/trainings/{number}/sign", proof))
-    assert manager.ok(manager.get("/trainings", protocol="small"))[0]["state"] == "in_force"
+    assert manager.ok(manager.get("/trainings", protocol="small")) == [manager.ok(manager.get(f"/trainings/{number}"))]
+    assert manager.ok(manager.get(f"/trainings/{number}"))["state"] == "in_force"
     doctor.ok(doctor.post(f"/trainings/{number}/end", {"on": "2026-03-02", "why": "a new version"}))
     assert manager.ok(manager.get("/trainings"))[0]["state"] == "over"
 
@@ -339,6 +341,11 @@ def test_the_command_line_prints_what_the_api_returns(terminal: Terminal, monkey
         assert terminal.json(*words) == who.ok(who.get(path)), words
     facts = [fact.pop("withheld") or fact for fact in caller.ok(caller.get(f"/experiments/{code}/journal"))]
     assert terminal.json("journal", code) == facts
+    answers = {"synopsis_version": "1", "sample_size_justified": False}
+    printed = terminal.complete(name, "m.leroy", answers, "--command-id", "x")
+    returned = asked.ok(asked.post(f"/checkpoints/{name}/complete", {"answers": answers}))
+    times = [one["waiting_for"][0].pop("since")[-1:] for one in (printed, returned)]
+    assert (printed, times) == (returned, ["Z", "Z"])
     (listed,), (printed,) = caller.ok(caller.get("/experiments")), terminal.json("status")
     assert {"code", "title", "protocol", "version", "state", "phase", "progress", "open", "next_due_at"} <= listed.keys() & printed.keys()
     database.dispose()

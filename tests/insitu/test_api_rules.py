@@ -14,6 +14,7 @@ from small import SMALL
 from sqlalchemy import text
 from town import settle
 from two_sites import FOREIGN, HOME, TwoSites
+from two_sites import PASSWORD as PASSWORD_OF_HOUSE
 from two_sites import settle as settle_two_sites
 from visit import Visit, doors_on
 
@@ -259,6 +260,21 @@ def test_facts_are_numbered_among_those_one_sees(house: TwoSites) -> None:
     facts = nurse.ok(nurse.get(f"/experiments/{house.shared}/journal"))
     assert [fact["seq"] for fact in facts] == list(range(1, len(facts) + 1))
     assert {fact["site"] for fact in facts} <= {"", HOME}
+
+
+def test_a_foreign_record_is_as_unknown_as_an_invented_one(house: TwoSites) -> None:
+    boss, nurse = Caller(house.doors, "boss"), Caller(house.doors, "nurse")
+    task = {"person": "zz.nurse", "role": "site_coordinator", "site": FOREIGN, "experiment": house.foreign, "from": "2026-03-02"}
+    taught = {"person": "zz.nurse", "protocol": "two-sites", "version": "1.0.0", "site": FOREIGN, "on": "2026-03-02"}
+    for path, record in (("/delegations", task), ("/trainings", taught)):
+        number = boss.ok(boss.post(path, record))["id"]
+        assert number not in [one["id"] for one in nurse.ok(nurse.get(path))]
+        same_refusal(nurse, f"{path}/{number}", f"{path}/9999")
+        for act, body in (("sign", {"meaning": "x", "password": PASSWORD_OF_HOUSE}), ("end", {"on": "2026-03-03", "why": "x"})):
+            there, nowhere = (nurse.post(f"{path}/{one}/{act}", body) for one in (number, 9999))
+            assert kind_of(there) == kind_of(nowhere), (path, act)
+            assert there.text.replace(str(number), "") == nowhere.text.replace("9999", ""), (path, act)
+        assert kind_of(nurse.post(path, record))[0] in (403, 404)
 
 
 def test_a_sponsor_reads_no_name_and_no_other_candidate(house: TwoSites) -> None:
