@@ -13,6 +13,7 @@ from insitu.entrance.guard import BEFORE_SIGN_IN
 from insitu.entrance.page import go_to, own_address
 from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import COOKIE, session_of
+from sites.identity.keys import Key
 from sites.identity.sessions import end_sessions, open_session
 
 
@@ -60,12 +61,20 @@ def keep(request: Request, answer: Response, name: str, values: dict[str, Any], 
 def kept(request: Request, name: str) -> dict[str, Any] | None:
     """What the browser kept for us under that name; None for nothing, something else, or what is too old."""
     doors = doors_of(request)
-    opened = doors.key.unseal(request.cookies.get(name, ""))
-    found: dict[str, Any] = json.loads(opened) if opened else {}
+    found = unsealed(doors.key, request.cookies.get(name, ""))
     if found.get("name") != name or datetime.fromisoformat(found["until"]) <= doors.clock.now():
         return None
     values: dict[str, Any] = found["values"]
     return values
+
+
+def unsealed(key: Key, sealed: str) -> dict[str, Any]:
+    """The object that was sealed as JSON; an empty one for anything else, sealed by us or not."""
+    try:
+        found = json.loads(key.unseal(sealed) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def forget(answer: Response, name: str) -> Response:

@@ -8,6 +8,7 @@ import segno
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from insitu.entrance.arrival import unsealed
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
@@ -82,6 +83,5 @@ def _sealed(request: Request, person: str, secret: str) -> str:
 
 
 def _secret(request: Request, person: str, sealed: str) -> str | None:
-    opened = doors_of(request).key.unseal(sealed) if sealed else None
-    found = json.loads(opened) if opened else {}
+    found = unsealed(doors_of(request).key, sealed)
     return str(found["secret"]) if found.get("person") == person and "secret" in found else None

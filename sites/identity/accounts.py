@@ -55,6 +55,8 @@ INVITED_FOR = timedelta(days=7)
 RECOVERED_FOR = timedelta(hours=1)
 RECOVERED_AGAIN = timedelta(minutes=5)
 
+# An account that was closed before it was ever used lets nobody in, and must not keep the first manager out.
+_ANYONE = select(_ACCOUNT.c.person).where(or_(_ACCOUNT.c.password != "", _ACCOUNT.c.subject.is_not(None))).limit(1)
 _OF = select(_ACCOUNT).where(_ACCOUNT.c.person == bindparam("person"))
 _WHO = select(_PERSON).where(_PERSON.c.id == bindparam("person"))
 
@@ -62,7 +64,7 @@ _WHO = select(_PERSON).where(_PERSON.c.id == bindparam("person"))
 def has_accounts(database: Database) -> bool:
     """Whether anyone can come in yet; until then the first manager may be set up."""
     with database.read() as connection:
-        return connection.execute(select(_ACCOUNT.c.person).limit(1)).first() is not None
+        return connection.execute(_ANYONE).first() is not None
 
 
 def person_of(database: Database, person: str) -> Mapping[str, Any] | None:
@@ -297,7 +299,7 @@ def set_up(database: Database, clock: Clock, person: Mapping[str, str], password
     now = clock.now()
     with database.write() as connection:
         queue_up(connection)
-        if connection.execute(select(_ACCOUNT.c.person).limit(1)).first():
+        if connection.execute(_ANYONE).first():
             return False
         row: dict[str, Any] = {"channels": []} | dict(person)
         if not connection.execute(inserted_once(connection.dialect.name, _PERSON).values(row)).rowcount:

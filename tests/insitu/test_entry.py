@@ -202,7 +202,14 @@ def test_a_code_is_not_asked_without_a_right_password_nor_long_after(visit: Visi
 def test_the_halfway_mark_cannot_be_made_by_hand(visit: Visit, totp: pyotp.TOTP) -> None:
     key, until = visit.doors.key, "2999-01-01T00:00:00+00:00"
     other = json.dumps({"name": "insitu-errand", "until": until, "values": {"person": NURSE, "to": "/"}})
-    for cookie in ("x", key.sign("insitu-half", NURSE), key.seal(other), key.seal(json.dumps({"person": NURSE, "secret": "x"}))):
+    for cookie in (
+        "x",
+        key.sign("insitu-half", NURSE),
+        key.seal(other),
+        key.seal(totp.secret),
+        key.seal("[]"),
+        key.seal(json.dumps({"person": NURSE, "secret": "x"})),
+    ):
         visit.client.cookies.set("insitu-half", cookie)
         assert visit.get("/sign-in/code").headers["location"] == "/sign-in"
 

@@ -411,6 +411,11 @@ def test_the_first_manager_is_made_once(database: Database, clock: SetClock) -> 
     assert kinds(database)[:2] == ["AccountCreated", "RoleAssigned"]
 
 
+def test_an_account_closed_beforehand_does_not_keep_the_first_manager_out(database: Database, clock: SetClock) -> None:
+    accounts.disable(database, clock, NURSE, by=MANAGER)
+    assert not accounts.has_accounts(database)
+
+
 def test_a_refused_password_leaves_no_half_made_manager(database: Database, clock: SetClock) -> None:
     person = {"id": "a.martin", "name": "Alice Martin", "email": "a.martin@example.org", "locale": "fr"}
     with pytest.raises(InvalidInput):
