@@ -15,7 +15,7 @@ from insitu.entrance.visitor import SignedIn, seen_experiment
 from notifications.dispatch import sent
 
 router = noun("notices")
-State = Literal["sending", "sent", "failed", "refused"]
+State = Literal["sending", "sent", "failed", "refused", "postponed", "digested", "muted", "dropped"]
 
 
 class Notice(Shown):
@@ -52,7 +52,10 @@ class Notice(Shown):
     person: str
     channel: str
     subject: str
-    state: str = Field(description="`sending`, `sent`, `failed` (will be tried again) or `refused` (will not).")
+    state: str = Field(
+        description="`sending`, `sent`, `failed` (will be tried again), `refused` (will not), `postponed` (waits for the person's hours), "
+        "`digested` (waits for a message that gathers several), `muted` (as the person asked) or `dropped` (overtaken while it waited)."
+    )
     attempts: int
     error: str
     at: Moment
