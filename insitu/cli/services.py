@@ -37,7 +37,8 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
             _say(here.word("up_data", data=here.settings.data))
             if not here.settings.mail_url:
                 _say(here.word("up_no_mail"))
-            _say_first(here, Doors.of(running.settings, running.database, running.ledger, loopback=is_here(host)))
+            doors = Doors.of(running.settings, running.database, running.ledger, loopback=is_here(host))
+            _say_first(here, doors, running.settings.public_url)
             _say(here.word("up_stop"))
             stop.wait()
             _say(here.word("stopping"))
@@ -47,14 +48,14 @@ def _say(line: str) -> None:
     typer.echo(line, err=False)
 
 
-def _say_first(here: Opened, doors: Doors) -> None:
+def _say_first(here: Opened, doors: Doors, address: str) -> None:
     """Where the first account is created and, where others than this machine come by, the code that it asks for."""
     from insitu.entrance.setup import code_to_print
     from sites.identity.accounts import has_accounts
 
     if has_accounts(doors.database):
         return
-    _say(here.word("up_first", url=doors.settings.public_url))
+    _say(here.word("up_first", url=address))
     if code := code_to_print(doors):
         _say(here.word("up_setup_code", code=code))
 
@@ -70,7 +71,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
         with services.serving(doors, door):
             _say(here.word("up_pages", url=services.address(door)))
             _say(here.word("up_api", url=services.address(door)))
-            _say_first(here, doors)
+            _say_first(here, doors, services.address(door))
             stop.wait()
 
 
