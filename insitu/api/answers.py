@@ -21,10 +21,10 @@ MEANINGS = {
     429: "Too many tries; the header Retry-After says when to come back.",
     503: "The ledger does not answer; nothing was written.",
 }
-PAGED = {
-    "X-Total-Count": {"description": "How many entries there are in all.", "schema": {"type": "integer"}},
-    "Link": {"description": "The pages beside this one (RFC 8288): `rel` is `next` or `prev`.", "schema": {"type": "string"}},
+LINKED = {
+    "Link": {"description": "The parts of the list beside this one (RFC 8288): `rel` is `next` or `prev`.", "schema": {"type": "string"}}
 }
+PAGED = LINKED | {"X-Total-Count": {"description": "How many entries there are in all.", "schema": {"type": "integer"}}}
 ONCE = {
     REPLAYED: {
         "description": "`true` where the key was used before and this is the first result again.",

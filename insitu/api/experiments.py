@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from insitu.api.answers import PAGED, reads, writes
+from insitu.api.answers import LINKED, PAGED, reads, writes
 from insitu.api.idempotency import Once
 from insitu.api.paging import Paged, link
 from insitu.api.route import PREFIX, noun
@@ -93,7 +93,7 @@ def _board(seen: SeesExperiment) -> dict[str, Any]:
     return inbox.status(doors.database, seen.code, doors.clock.now(), visitor.locale, seen.access)
 
 
-@router.get("/experiments/{code}/journal", response_model=list[Fact], responses=reads(404, headers=PAGED), operation_id="listFacts")
+@router.get("/experiments/{code}/journal", response_model=list[Fact], responses=reads(404, headers=LINKED), operation_id="listFacts")
 def journal(
     seen: SeesExperiment,
     request: Request,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Request, Response
 from pydantic import ConfigDict, Field
 
-from insitu.api.answers import PAGED, reads
+from insitu.api.answers import LINKED, reads
 from insitu.api.paging import link
 from insitu.api.route import noun
 from insitu.api.shapes.common import Moment, Shown
@@ -61,7 +61,7 @@ class Notice(Shown):
     at: Moment
 
 
-@router.get("/notices", response_model=list[Notice], responses=reads(404, headers=PAGED), operation_id="listNotices")
+@router.get("/notices", response_model=list[Notice], responses=reads(404, headers=LINKED), operation_id="listNotices")
 def notices(
     visitor: SignedIn,
     request: Request,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 
-from insitu.api.answers import PAGED, reads, writes
+from insitu.api.answers import LINKED, reads, writes
 from insitu.api.idempotency import Once
 from insitu.api.paging import link
 from insitu.api.route import noun
@@ -31,7 +31,7 @@ def _tell(request: Request, response: Response, page: int, found: list[dict[str,
     return found
 
 
-@router.get("/delegations", response_model=list[Delegation], responses=reads(headers=PAGED), operation_id="listDelegations")
+@router.get("/delegations", response_model=list[Delegation], responses=reads(headers=LINKED), operation_id="listDelegations")
 def delegations(
     visitor: SignedIn,
     request: Request,
@@ -118,7 +118,7 @@ def end_delegation(number: Number, body: Ending, visitor: SignedIn, once: Once) 
     return once.once({"end_delegation": number} | body.model_dump(mode="json"), end)
 
 
-@router.get("/trainings", response_model=list[Training], responses=reads(headers=PAGED), operation_id="listTrainings")
+@router.get("/trainings", response_model=list[Training], responses=reads(headers=LINKED), operation_id="listTrainings")
 def trainings(
     visitor: SignedIn,
     request: Request,
