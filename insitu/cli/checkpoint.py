@@ -36,7 +36,9 @@ def inbox(by: By, json: Json = False, data: Data = None) -> None:
 
 
 def _state(here: Opened, item: dict[str, Any]) -> str:
-    return ", ".join(here.word(name) for name in ("late", "blocked") if item[name])
+    found = [here.word(name) for name in ("late", "blocked") if item[name]]
+    found += [here.word("in_place_of", of=item["of"])] if item["of"] else []
+    return ", ".join(found + [here.word("lacks", what=here.word(name)) for name in item["lacks"]])
 
 
 @app.command("show")

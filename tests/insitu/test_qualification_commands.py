@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from keyboard import Terminal
 
+from sites.clock import SystemClock
+from sites.database import Database
+from sites.ledger import Ledger
+
 REVIEW = {"synopsis_version": "1", "sample_size_justified": True}
 TODAY = datetime.now(UTC).date()  # the commands run on the machine's own clock
 
@@ -64,6 +68,7 @@ def test_a_deputy_acts_until_their_time_is_ended(terminal: Terminal, code: str) 
     assert "r.faure" in terminal.type(*given).out
     (item,) = terminal.json("inbox", "--as", "r.faure")
     assert (item["id"], item["of"]) == (f"{code}:protocol_review::1", "m.leroy")
+    assert "in the place of m.leroy" in terminal.type("inbox", "--as", "r.faure").out
     number = str(terminal.json("deputy", "list", "--as", "r.faure")[0]["id"])
     assert terminal.json("deputy", "end", number, "--as", "m.leroy")["id"] == int(number)
     assert terminal.json("inbox", "--as", "r.faure") == []
@@ -78,3 +83,16 @@ def test_a_conflict_of_interest_forbids_until_a_manager_lifts_it(terminal: Termi
     assert terminal.type("conflict", "withdraw", number, "--as", "m.leroy").status == 3
     assert terminal.json("conflict", "withdraw", number, "--as", "b.petit")["id"] == int(number)
     assert len(terminal.json("inbox", "--as", "m.leroy")) == 1
+
+
+def test_the_inbox_says_which_record_is_missing(terminal: Terminal, code: str) -> None:
+    terminal.complete(f"{code}:protocol_review::1", "m.leroy", REVIEW)
+    opinion = {"opinion": "favourable", "opinion_date": "2026-01-15", "reference": "CPP 1"}
+    Ledger(Database(f"sqlite:///{terminal.data / 'insitu.db'}"), SystemClock()).record_action(f"{code}:ethics::1", 0, {})
+    terminal.complete(f"{code}:ethics::1", "s.garnier", opinion)
+    for signer in ("s.garnier", "b.petit"):
+        terminal.json("sign", f"{code}:ethics::1", "--as", signer)
+    said = terminal.type("inbox", "--as", "a.martin").out
+    assert "a signed delegation is missing, a signed training is missing" in " ".join(said.split())
+    refused = terminal.type("complete", f"{code}:site_agreement:CAEN:1", "--as", "a.martin", "--answers", "-", typed="{}")
+    assert (refused.status, "insitu training" in refused.err) == (3, True)
