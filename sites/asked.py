@@ -196,7 +196,7 @@ def _for_person(
     checkpoint, on = loaded.plan.steps[wanted.step].step.checkpoint, date.fromisoformat(shown["today"])
     roles = {"complete": checkpoint.role if checkpoint else MANAGER, "manage": MANAGER}
     roles |= {"sign": shown["next_signature"]["role"]} if shown["next_signature"] else {}
-    known = {role: _standing(connection, loaded, wanted, person, role, on) for role in dict.fromkeys(roles.values())}
+    known = {role: _standing(connection, loaded, wanted, person, role, on, access) for role in dict.fromkeys(roles.values())}
     standings = {act: known[role] for act, role in roles.items()}
     acted = bool(shown["next_signature"]) and _must_be_another(loaded, wanted, person)
     may = _may(loaded, wanted, shown, standings, person, acted)
@@ -213,7 +213,11 @@ def _for_person(
     } | _people(connection, loaded, wanted, now, role, checkpoint.form if checkpoint and may["type"] else (), access)
 
 
-def _standing(connection: Connection, loaded: Loaded, wanted: CheckpointId, person: str, role: str, on: date) -> Standing:
+def _standing(
+    connection: Connection, loaded: Loaded, wanted: CheckpointId, person: str, role: str, on: date, access: Access | None
+) -> Standing:
+    if role == MANAGER and access is not None and not access.is_manager:
+        return Standing(False, False)
     site = "" if role == MANAGER else wanted.site
     return policy.standing(connection, person, role, site=site, experiment=loaded.code, on=on, plan=loaded.plan)
 

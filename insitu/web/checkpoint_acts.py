@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to
-from insitu.entrance.proof import prove_again
+from insitu.entrance.proof import PROVIDER, prove_again
 from insitu.entrance.refusals import status_of
 from insitu.entrance.visitor import SeenCheckpoint, SeesCheckpoint
 from insitu.web.checkpoint_page import address_of, checkpoint_page, read
@@ -33,6 +33,8 @@ def sign(request: Request, seen: SeesCheckpoint, form: Posted) -> Response:
             str(seen.name), seen.visitor.person, meaning=asked["next_signature"]["meaning"], shown=str(form.get("shown", "")) or "unsaid"
         )
     except NotProven as refused:
+        if seen.visitor.method == PROVIDER:  # the way to the provider and back starts from the page itself
+            return go_to(request, address_of(seen.name, "#signing"), refused.args[0])
         return checkpoint_page(request, seen, asked=asked, status=422, wrong={"proof": refused.args[0]})
     except Refused as refused:
         return checkpoint_page(request, seen, status=status_of(refused), problem=refused.args[0])

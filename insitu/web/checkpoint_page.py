@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_time
 from fastapi import Request, Response
+from starlette.datastructures import FormData, UploadFile
 
 from insitu.entrance.doors import Doors, doors_of
 from insitu.entrance.language import Language
@@ -54,14 +55,17 @@ def before(asked: Asked) -> list[Any]:
     return [*asked.get("known", ()), *drafts, asked["answers"], *(one["answers"] for one in asked["earlier_rounds"])]
 
 
-def typed(request: Request, form: Sequence[FormField], asked: Asked, posted: Any) -> Filled:
+def typed(request: Request, form: Sequence[FormField], asked: Asked, posted: FormData) -> Filled:
     """What a posted form holds, its files kept; a person must be one of those to choose among."""
     doors = doors_of(request)
 
-    def keep(field: FormField, upload: Any) -> Mapping[str, Any]:
+    def keep(field: FormField, upload: UploadFile) -> Mapping[str, Any]:
         return store(doors.ledger, field, upload.filename or "", upload.file.read(), upload.content_type or "")
 
     found = filled(form, posted, timezone=asked["timezone"], before={"shown": before(asked)}, store=keep)
+    for _, value in posted.multi_items():
+        if isinstance(value, UploadFile):
+            value.file.close()
     found.errors.update(_strangers(form, asked, found.answers))
     return found
 

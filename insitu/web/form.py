@@ -7,6 +7,7 @@ text until the form's check refuses it, and fields that `show_if` hides travel a
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -156,7 +157,8 @@ def number_of(text: str) -> float | int | str:
     plain = text.translate(_BLANKS).replace("\u2212", "-")
     if not _NUMBER.fullmatch(plain) or len(plain) > 1000:
         return text
-    return int(plain) if plain.lstrip("+-").isdigit() else float(plain.replace(",", "."))
+    number = int(plain) if plain.lstrip("+-").isdigit() else float(plain.replace(",", "."))
+    return text if number in (math.inf, -math.inf) else number
 
 
 def _day_of(text: str) -> str:

@@ -397,6 +397,18 @@ def test_a_decline_needs_a_reason_and_is_shown(doors: Doors) -> None:
     assert "nurse.caen declined on 2 Mar 2026, 10:00 (Paris): I am on leave." in page
 
 
+def test_a_manager_tries_a_failed_action_again(doors: Doors) -> None:
+    checkpoint, manager = at_visit(doors).replace("visit", "pack"), nurse(doors, "project_manager")
+    doors.ledger.record_action(checkpoint, 0, error="the printer is on fire")
+    page = text_of(manager.get(f"/checkpoints/{checkpoint}").text)
+    assert "the printer is on fire" in page
+    assert "Try the failed action again" in page
+    assert "Try the failed action again" not in nurse(doors).get(f"/checkpoints/{checkpoint}").text
+    assert send(nurse(doors), checkpoint, "retry", {}).status_code == 403
+    assert send(manager, checkpoint, "retry", {}).status_code == 303
+    assert as_seen(doors, checkpoint)["status"] == "working"
+
+
 def test_a_hold_says_who_why_and_that_nothing_can_be_completed(doors: Doors) -> None:
     checkpoint = at_visit(doors)
     doors.ledger.hold(checkpoint.partition(":")[0], "project_manager", "a recall of the device")

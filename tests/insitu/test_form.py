@@ -244,7 +244,7 @@ def test_a_message_stands_beside_its_field_and_in_the_summary() -> None:
     assert 'aria-describedby="f-why-error"' in page
     assert "une réponse est obligatoire" in page
     assert summary(CONDITIONAL, check_answers(CONDITIONAL, {}, TODAY)[1], language("fr")) == [
-        ("f-opinion", "Avis : une réponse est obligatoire")
+        ("f-opinion", "Avis\u00a0: une réponse est obligatoire")
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_message_about_a_cell_names_its_row() -> None:
         {"id": "sus", "type": "table", "label": "SUS", "columns": [{"id": "score", "label": "Score", "type": "number", "max": 100}]}
     )
     errors = check_answers(table, {"sus": [{"score": 1}, {"score": 100.5}]}, TODAY)[1]
-    assert summary(table, errors, language("fr")) == [("f-sus.1.score", "SUS, ligne 2 : Score : doit valoir au plus 100, pas 100,5")]
+    assert summary(table, errors, language("fr")) == [("f-sus.1.score", "SUS, ligne 2\u00a0: Score\u00a0: doit valoir au plus 100, pas 100,5")]
 
 
 def test_bounds_are_told_beside_the_field() -> None:

@@ -58,6 +58,15 @@ steps:
         - {role: site_coordinator, meaning: {fr: Je certifie ces données, en: I certify these data}}
         - {role: principal_investigator, meaning: {fr: Vu, en: Seen}, different_person: true}
     due: {days: 3}
+  - id: pack
+    title: {fr: Dossier du site, en: Site pack}
+    phase: preparation
+    scope: site
+    after: [review]
+    run: [{do: render, with: {template: site-pack}}]
+    checkpoint:
+      role: site_coordinator
+      form: [{id: received, type: boolean, label: {fr: Reçu, en: Received}}]
   - id: closure
     title: {fr: Clôture, en: Closure}
     phase: closure
