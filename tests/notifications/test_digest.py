@@ -310,13 +310,29 @@ def test_a_deputy_is_told_too_and_reads_for_whom(world: World) -> None:
     assert "deputy" not in said["bob"]
 
 
+def climb(world: World) -> list[str]:
+    """Let the deadline of 12 March pass and both rungs fire; who is told at the second."""
+    world.launch()
+    for at in ("2026-03-13T00:00", "2026-03-13T08:00"):
+        world.at(at)
+        world.ledger.fire_timers()
+        world.dispatch()
+    world.at("2026-03-21T08:00")
+    world.ledger.fire_timers()
+    return world.dispatch()
+
+
+def test_each_rung_tells_its_role_and_names_those_before(world: World) -> None:
+    only_alice(world)
+    assert climb(world) == ["bob"]  # now the sponsor
+    assert "Told before you: Project manager." in text_of(world)
+    assert world.log("person", kind="escalated") == [("bob",), ("manager",)]
+
+
 def test_an_escalation_to_a_role_nobody_holds_goes_to_the_managers_who_read_why(world: World) -> None:
-    code = world.launch()
-    world.dispatch()
-    world.at("2026-03-14T08:00")
-    world.ledger.owe_notice(f"{code}:ethics::1", "escalated", ["sponsor"], occasion="9", details={"rung": 9})
-    assert world.dispatch() == ["manager"]
-    assert "Personne n'exerce aujourd'hui le rôle « sponsor »" in text_of(world)
+    assert climb(world) == ["manager"]
+    assert "Déjà prévenus : Chef de projet." in text_of(world)
+    assert "Personne n'exerce aujourd'hui le rôle « Promoteur »" in text_of(world)
     assert world.open_incidents() == []
 
 

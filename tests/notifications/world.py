@@ -37,6 +37,7 @@ solution: {name: Mini}
 roles:
   project_manager: {scope: experiment, title: {fr: Chef de projet, en: Project manager}}
   ethics_officer: {scope: experiment, title: {fr: Référent éthique, en: Ethics officer}}
+  sponsor: {scope: experiment, title: {fr: Promoteur, en: Sponsor}}
   site_coordinator: {scope: site, title: {fr: Coordinateur, en: Coordinator}}
 steps:
   - id: review
@@ -56,7 +57,7 @@ steps:
     gate: {pass: answers.favourable == true, return: {to: review, if: answers.favourable == false}}
     due: {days: 10}
     remind: [{before: 2d}]
-    escalate: [{after: 1d, to: project_manager}]
+    escalate: [{after: 1d, to: project_manager}, {after: 9d, to: sponsor}]
   - id: onboarding
     title: {fr: Mise en place, en: Onboarding}
     phase: before
