@@ -33,10 +33,10 @@ class Person:
         """Press the button of this name."""
         self.page.get_by_role("button", name=name, exact=True).first.click()
 
-    def fill(self, **fields: str) -> None:
+    def fill(self, *, within: str = "main", **fields: str) -> None:
         """Fill in fields by their name, choosing where there is a choice."""
         for name, value in fields.items():
-            field = self.page.locator(f"[name='{name}']").first
+            field = self.page.locator(f"{within} [name='{name}']").first
             if field.evaluate("one => one.tagName") == "SELECT":
                 field.select_option(value)
             else:

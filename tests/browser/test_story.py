@@ -25,6 +25,7 @@ SITES = {"CAEN": ("a.martin", "e.lambert"), "METZ": ("p.morel", "c.weber"), "STD
 OTHERS = ("b.petit", "m.leroy", "s.garnier", "d.nguyen", "r.faure")
 TODAY = date.today().isoformat()  # noqa: DTZ011 - the browser's own day
 CODE = "TELEREHAB-HIP-1"
+RECORD = "section[aria-labelledby=record]"
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def launch(boss: Person) -> None:
     boss.page.get_by_label(re.compile("Début prévu")).fill(TODAY)
     boss.page.get_by_label(re.compile("Nombre de participants")).fill("40")
     boss.picture("launch")
-    boss.press("Lancer l’expérimentation")
+    boss.press("Lancer")
     expect(boss.page).to_have_url(re.compile(f"/experiments/{CODE}"))
 
 
@@ -124,12 +125,13 @@ def delegate(boss: Person, teams: dict[str, Person]) -> None:
 def record(by: Person, person: str, role: str, site: str) -> None:
     """Record and sign a delegation and a training."""
     by.open(f"/admin/delegations?new-person={person}")
-    by.fill(person=person, role=role, site=site, experiment=CODE)
+    by.fill(within=RECORD, person=person, role=role, site=site, experiment=CODE)
     by.press("Enregistrer")
     by.fill(password=PASSWORD)
     by.press("Signer")
+    expect(by.page.get_by_role("alert")).to_have_count(0)
     by.open(f"/admin/trainings?new-person={person}")
-    by.fill(person=person, protocol="telerehab-hip 1.1.0", site=site)
+    by.fill(within=RECORD, person=person, protocol="telerehab-hip 1.1.0", site=site)
     by.press("Enregistrer")
     by.fill(password=PASSWORD)
     by.press("Signer")
