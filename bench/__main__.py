@@ -53,7 +53,7 @@ def waiting(as_json: AsJson = False) -> None:
 def pages(
     data: Annotated[Path, typer.Option(help="A folder for the crowd's database, some 600 MB; kept, and used again.")],
     users: Annotated[int, typer.Option(min=1)] = 20,
-    seconds: Annotated[float, typer.Option(min=1, help="How long people click, twice.")] = 60,
+    seconds: Annotated[float, typer.Option(min=1, help="How long people click, three times.")] = 60,
     as_json: AsJson = False,
 ) -> None:
     """Time of every page for a coordinator, a sponsor and a manager, at 200 experiments of 20 sites with a million facts."""

@@ -6,6 +6,7 @@ filled up with facts of that walk, chained like any. The dates are counted back 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from random import Random
 from typing import Any
 
 from sqlalchemy import Connection, insert
+from sqlmodel import SQLModel
 
 from protocols.commands import Command, Complete, Hold, Launch, RecordAction, Sign, Stop
 from protocols.engine import decide, next_signature
@@ -89,7 +91,7 @@ class Walk:
 
 def build(folder: Path, *, experiments: int = 200, facts: int = 1_000_000) -> dict[str, Any]:
     """The crowd in `folder`/insitu.db; what was built there before with the same counts is left as it is."""
-    asked = {"experiments": experiments, "sites": len(SITES), "facts": facts}
+    asked = {"experiments": experiments, "sites": len(SITES), "facts": facts, "tables": _mark_of_tables()}
     note = folder / DONE
     if note.exists() and (known := json.loads(note.read_text())) and asked.items() <= known.items():
         return dict(known)
@@ -103,6 +105,14 @@ def build(folder: Path, *, experiments: int = 200, facts: int = 1_000_000) -> di
     database.dispose()
     note.write_text(json.dumps(known))
     return known
+
+
+def _mark_of_tables() -> str:
+    """What changes when a table, a column or an index does: what was built before is then of no use."""
+    names = sorted(
+        f"{found.name}:{[*found.c.keys()]}:{sorted(str(one.name) for one in found.indexes)}" for found in SQLModel.metadata.tables.values()
+    )
+    return hashlib.sha256("".join(names).encode()).hexdigest()[:12]
 
 
 def _fill(database: Database, experiments: int, facts: int) -> dict[str, Any]:

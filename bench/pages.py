@@ -43,6 +43,7 @@ APIS = (
     "/api/v1/experiments/{code}/journal",
 )
 MANAGER_S = ("/experiments/{code}/manage", "/launch", "/launch/telerehab-hip", "/admin")
+ROUNDS = {"alone": 0.0, "thinking": 1.0, "closed_loop": 0.0}  # seconds of thought in the mean between two clicks
 WHO = {"coordinator": crowd.COORDINATOR, "sponsor": crowd.SPONSOR, "manager": crowd.MANAGER}
 
 
@@ -58,17 +59,18 @@ class Person:
 
 
 def run(folder: Path, users: int, seconds: float) -> dict[str, Any]:
-    """Measure every page, first with people who think for a second between clicks, then with people who never do."""
+    """Measure every page: with one person at a time, with people who think for a second between clicks, with people who never do."""
     known = crowd.build(folder)
     with _server(folder) as (address, server):
         people = _people(folder, users, known)
         _in_a_process(address, _once_each(people), 0.0, 0.0)  # templates and protocols are read once, by whoever comes first
         rounds = {}
-        for name, think in (("thinking", 1.0), ("closed_loop", 0.0)):
-            before = sum(server.cpu_times()[:2])
-            found = _in_a_process(address, people, seconds, think)
+        for name, think in ROUNDS.items():
+            before, begun = sum(server.cpu_times()[:2]), time.perf_counter()
+            crews = [[person] for person in _once_each(people)] if name == "alone" else [people]
+            found = [person for crew in crews for person in _in_a_process(address, crew, seconds / len(crews), think)]
             used = sum(server.cpu_times()[:2]) - before
-            rounds[name] = _told(found, seconds, used)
+            rounds[name] = _told(found, time.perf_counter() - begun, used)
         memory = server.memory_info().rss // 2**20
     return {"crowd": known, "users": users, "seconds": seconds, "server_rss_mb": memory} | rounds
 
@@ -230,7 +232,7 @@ def _percentiles(found: Sequence[float]) -> dict[str, float]:
 def table_of(result: Mapping[str, Any]) -> str:
     """The measurement as text: a line a page and role, the slowest first."""
     lines = []
-    for name in ("thinking", "closed_loop"):
+    for name in ROUNDS:
         found = result[name]
         lines.append(
             f"{name}: {result['users']} people, {found['requests_per_s']} answers/s, {found['cpu_ms']} ms of the server's processor each"
