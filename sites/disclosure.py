@@ -160,6 +160,8 @@ def _hidden(fact: Mapping[str, Any], access: Access, plan: Plan) -> Iterable[str
     hidden = {"launch"} if not _reads_launch(access, plan) else set()
     if step and not (access.reads_answers(plan, step, site) or (fact["by"] == access.person and "answers" not in data)):
         hidden |= TYPED | ({"reason"} if fact["kind"] == FactKind.CHECKPOINT_DECLINED else set())
+    if fact["kind"] == FactKind.GLASS_BROKEN and not access.is_manager and fact["by"] != access.person:
+        hidden |= {"reason"}  # free words for the managers: they may name a person or another site
     if not site and not access.sees_every_site:
         # An action of the experiment gathers the sites: their documents, their figures.
         hidden |= COUNTED | {"result", "error", "message", "key"}
@@ -173,11 +175,12 @@ def _is_asked(access: Access, plan: Plan, step: str) -> bool:
 
 def _reads_launch(access: Access, plan: Plan) -> bool:
     """Whether a reader is told what was filled in at the launch: as for the answers to a step of the experiment."""
-    if access.is_manager or (access.by_glass and access.sees_every_site):
+    if access.is_manager or "" in access.glass:
         return True
-    return any(not plan.is_site_role(role) and role != SPONSOR for role in access.roles)
+    return any(not at and not plan.is_site_role(role) and role != SPONSOR for role, at in access.held)
 
 
 def _unnamed(fact: dict[str, Any]) -> dict[str, Any]:
     sites = [{"code": one["code"]} for one in fact["data"].get("sites", ()) if isinstance(one, Mapping)]
-    return fact | {"by": "", "data": fact["data"] | ({"sites": sites} if sites else {})}
+    data = {name: value for name, value in fact["data"].items() if name != "of"} | ({"sites": sites} if sites else {})
+    return fact | {"by": "", "data": data}

@@ -241,6 +241,24 @@ def test_a_broken_glass_never_lets_one_act(small: Ledger, clock: SetClock) -> No
         small.hold(code, "nurse.metz", "Alarm")
 
 
+def test_the_reason_of_an_emergency_is_for_the_managers_and_for_whoever_gave_it(small: Ledger, clock: SetClock) -> None:
+    code = launch(small)
+    break_glass(small.database, clock, "nurse.metz", code, "", "Mrs Durand fell at Caen")
+    read = {}
+    for person in ("project_manager", "nurse.metz", "methodologist", "nurse.caen", "sponsor"):
+        told = inbox.journal(small.database, code, access(small, person, code))
+        read[person] = ["reason" in fact["data"] for fact in told if fact["kind"] == "GlassBroken"]
+    assert read == {"project_manager": [True], "nurse.metz": [True], "methodologist": [False], "nurse.caen": [False], "sponsor": [False]}
+
+
+def test_a_sponsor_is_not_told_for_whom_a_deputy_acted(small: Ledger, clock: SetClock) -> None:
+    code = launch(small)
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    small.complete(f"{code}:review::1", {"sound": True}, "nobody")
+    assert "nobody" not in str(inbox.journal(small.database, code, access(small, "sponsor", code)))
+    assert "methodologist'" not in str([fact["data"] for fact in inbox.journal(small.database, code, access(small, "sponsor", code))])
+
+
 def test_the_same_glass_again_within_the_hour_is_one(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
     first, again = (break_glass(small.database, clock, "nurse.metz", code, "CAEN", "Alarm") for _ in range(2))
