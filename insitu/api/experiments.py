@@ -98,7 +98,7 @@ def journal(
     seen: SeesExperiment,
     request: Request,
     response: Response,
-    after: Annotated[int, Query(ge=0, le=2**53, description="Only facts numbered higher (`seq`): the last one read.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only facts numbered higher (`seq`): the last one read.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most this many.")] = 200,
     kind: Annotated[list[str] | None, Query(max_length=50, description="Only of these kinds; may be given again.")] = None,
     step: Step = "",

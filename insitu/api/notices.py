@@ -68,7 +68,7 @@ def notices(
     response: Response,
     experiment: Annotated[str, Query(max_length=64, description="Only about this experiment.", examples=["TELEREHAB-HIP-1"])] = "",
     state: Annotated[State | None, Query(description="Only with this result.")] = None,
-    before: Annotated[int | None, Query(ge=1, le=2**53, description="Only older than this one (`id`): the last one read.")] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Only older than this one (`id`): the last one read.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="At most this many.")] = 50,
 ) -> Any:
     """List the messages sent
