@@ -263,6 +263,6 @@ def closed(journey: Journey) -> None:
     journey.gets_mail("j.smith", "end of the experiment")  # the sponsor reads English, all others French
     journey.gets_mail("e.lambert", "fin de l'expérimentation")
     journey.gets_mail("a.martin", "Convention – ")
-    assert not any(subject.startswith(("Signez", "Complétez")) for subject in journey.mail("y.payet"))
+    assert not any(asked in subject for asked in ("à signer", "à compléter") for subject in journey.mail("y.payet"))
     assert journey.status("cnil_authorisation") == "skipped"
     assert verify(journey.database)["ok"]
