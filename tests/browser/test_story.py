@@ -124,12 +124,12 @@ def delegate(boss: Person, teams: dict[str, Person]) -> None:
 def record(by: Person, person: str, role: str, site: str) -> None:
     """Record and sign a delegation and a training."""
     by.open(f"/admin/delegations?new-person={person}")
-    by.fill(within=RECORD, person=person, role=role, site=site, experiment=CODE)
+    by.fill(within=RECORD, person=person, role=role, site=site, experiment=CODE, **{"from": TODAY})
     by.press("Enregistrer")
     by.fill(password=PASSWORD)
     by.press("Signer")
     by.open(f"/admin/trainings?new-person={person}")
-    by.fill(within=RECORD, person=person, protocol="telerehab-hip 1.1.0", site=site)
+    by.fill(within=RECORD, person=person, protocol="telerehab-hip 1.1.0", site=site, on=TODAY)
     by.press("Enregistrer")
     by.fill(password=PASSWORD)
     by.press("Signer")
