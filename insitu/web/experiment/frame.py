@@ -104,4 +104,5 @@ def step_title(seen: Seen, step: str) -> str:
 
 def number(text: str) -> int | None:
     """A number from an address, None for anything else."""
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 16 else None
+    # No longer than what PostgreSQL counts in.
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else None
