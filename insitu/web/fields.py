@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from insitu.entrance.language import N_, Language
-from insitu.web.form import PREFIX
+from insitu.web.form import PREFIX, mark_of
 from protocols.conditions import compile_condition
 from protocols.forms import shown_fields
 from protocols.model import FieldType, FormField, in_locale
@@ -121,7 +121,7 @@ def _parts(one: FormField, path: str, value: Any, setting: Setting, errors: Mapp
 def _stored(value: Any, said: Language) -> dict[str, str] | None:
     if not isinstance(value, Mapping) or "hash" not in value:
         return None
-    return {"hash": str(value["hash"]), "name": str(value.get("name", "")), "size": size_text(value.get("size", 0), said)}
+    return {"mark": mark_of(value), "name": str(value.get("name", "")), "size": size_text(value.get("size", 0), said)}
 
 
 def size_text(size: Any, said: Language) -> str:

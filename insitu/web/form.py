@@ -58,7 +58,7 @@ def filled(
 
     `store` keeps a file that came along and gives its reference; it raises InvalidInput for one that the field does not accept.
     """
-    reading = _Reading(posted, ZoneInfo(timezone), {one["hash"]: one for one in files_in(before)}, store, Filled({}))
+    reading = _Reading(posted, ZoneInfo(timezone), {mark_of(one): one for one in files_in(before)}, store, Filled({}))
     hidden = _hidden(posted)
     for one in form:
         value = reading.known_files(hidden[one.id]) if one.id in hidden else reading.value(one, one.id)
@@ -122,10 +122,15 @@ class _Reading:
     def known_files(self, value: Any) -> Any:
         """The same value without references to files that were not there before."""
         if isinstance(value, dict) and "hash" in value:
-            return self.files.get(str(value["hash"]))
+            return self.files.get(mark_of(value))
         if isinstance(value, list):
             return [self.known_files(item) for item in value]
         return {name: self.known_files(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def mark_of(file: Mapping[str, Any]) -> str:
+    """By what a form tells a stored file that it keeps: the same content may have come under two names."""
+    return f"{file['hash']}:{file.get('name', '')}"
 
 
 def files_in(value: Any) -> Iterable[Mapping[str, Any]]:

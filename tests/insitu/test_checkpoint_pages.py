@@ -276,7 +276,7 @@ def test_a_file_is_stored_shown_downloaded_and_replaced(doors: Doors) -> None:
     assert answer.headers["content-disposition"].startswith("attachment; ")
     assert "lettre%20_%C3%A9_.pdf" in answer.headers["content-disposition"]
     assert answer.headers["x-content-type-options"] == "nosniff"
-    send(visit, checkpoint, "draft", {"sound": "true", "letter.keep": kept["hash"]})
+    send(visit, checkpoint, "draft", {"sound": "true", "letter.keep": f"{kept['hash']}:{kept['name']}"})
     assert as_seen(doors, checkpoint, "methodologist")["draft"]["answers"]["letter"] == kept
     upload(visit, checkpoint, "draft", "second.pdf", PDF + b"\n")
     assert as_seen(doors, checkpoint, "methodologist")["draft"]["answers"]["letter"]["name"] == "second.pdf"
