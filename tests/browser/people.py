@@ -33,7 +33,8 @@ class Person:
         """Press the button of this name."""
         button = self.page.get_by_role("button", name=name, exact=True).first
         assert button.count(), f"no button {name!r} on {self.page.url}:\n{self.page.locator('main').inner_text()}"
-        button.click()
+        with self.page.expect_navigation():
+            button.click()
         assert not (said := self.problem()), f"{self.id} is told at {self.page.url}: {said}"
 
     def fill(self, *, within: str = "main", **fields: str) -> None:
