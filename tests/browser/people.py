@@ -56,16 +56,17 @@ class Person:
     def complete(self, checkpoint: str, answers: Mapping[str, str | bool]) -> None:
         """Answer a checkpoint's form by its labels and complete it."""
         self.open(f"/checkpoints/{checkpoint}")
+        form = self.page.locator("form#answers")
         for label, answer in answers.items():
-            if isinstance(answer, bool):
-                group = self.page.get_by_role("group", name=re.compile(f"^{re.escape(label)}"))
-                group.get_by_label("Oui" if answer else "Non", exact=True).check()
+            named = re.compile(f"^{re.escape(label)}")
+            if (group := form.get_by_role("group", name=named)).count():
+                group.first.locator(f"[value='{answer}']" if isinstance(answer, str) else "input").first.check()
+                continue
+            field = form.get_by_label(named).first
+            if field.evaluate("one => one.tagName") == "SELECT":
+                field.select_option(str(answer))
             else:
-                field = self.page.locator("form#answers").get_by_label(re.compile(f"^{re.escape(label)}")).first
-                if field.evaluate("one => one.tagName") == "SELECT":
-                    field.select_option(answer)
-                else:
-                    field.fill(answer)
+                field.fill(str(answer))
         self.press("Terminer")
 
     def sign(self, checkpoint: str) -> None:
