@@ -44,13 +44,17 @@ def find(connection: Connection, notice: Row, person: Row) -> Row | None:
 def begin(connection: Connection, notice: Row, person: Row, subject: str, now: datetime) -> Row:
     """The person's delivery: `sending` when it is ours to send now; else as it ended.
 
-    One found in `sending` was interrupted, and nobody knows whether it arrived: it is sent once more, and no third time.
+    One found in `sending` was interrupted, and nobody knows whether it arrived: it is sent once more, and no third time. It is then
+    given as `refused` and not written so: who calls tells the managers first, lest a crash in between leaves it untold.
     """
     before = find(connection, notice, person)
     if before is None:
         _insert(connection, notice, person, now, state="sending", subject=subject, attempts=1)
     elif before["state"] in ("sending", *UNDECIDED):
-        changes = next_try(before) | {"subject": subject, "at": now}
+        changes = next_try(before)
+        if changes["state"] == "refused":
+            return {**before, **changes}
+        changes |= {"subject": subject, "at": now}
         connection.execute(update(_DELIVERY).where(_DELIVERY.c.id == before["id"]).values(changes))
     found = find(connection, notice, person)
     assert found is not None, "it was written in this transaction"
@@ -86,10 +90,17 @@ def end(connection: Connection, delivery: Row, now: datetime, **values: Any) -> 
 
 
 def close(connection: Connection, notice: Row) -> None:
-    """Leave alone for good whoever a notice has not reached: what only waited is `dropped`, what was tried is `refused`."""
-    for states, state in ((("postponed",), "dropped"), (("sending", "failed"), "refused")):
-        left = (_DELIVERY.c.notice_id == notice["id"], _DELIVERY.c.state.in_(states))
-        connection.execute(update(_DELIVERY).where(*left).values(state=state))
+    """Leave alone for good whoever a notice has not reached: what only waited is `dropped`, what was tried is `refused`.
+
+    A sending that was interrupted and is overtaken is no failure that anybody must look into.
+    """
+    for state, values in (
+        ("postponed", {"state": "dropped"}),
+        ("sending", {"state": "refused", "error": ""}),
+        ("failed", {"state": "refused"}),
+    ):
+        left = (_DELIVERY.c.notice_id == notice["id"], _DELIVERY.c.state == state)
+        connection.execute(update(_DELIVERY).where(*left).values(values))
 
 
 def _insert(connection: Connection, notice: Row, person: Row, now: datetime, **values: Any) -> None:

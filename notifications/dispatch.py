@@ -196,6 +196,7 @@ class Dispatcher:
             delivery = attempts.begin(connection, notice, person, message.subject, self.clock.now())
         if delivery["state"] == "refused" and delivery["error"] == INTERRUPTED:
             self.incidents.report(notice, undeliverable(person), "undeliverable", person=person["name"], error=INTERRUPTED)
+            self._end(delivery, state="refused")
         if delivery["state"] != "sending":
             return None
         return self._send(notice, person, delivery, message)

@@ -95,7 +95,7 @@ class Letters:
             return
         begun = self._begin(letter)
         if begun["state"] == "refused":
-            self._refuse(letter, prepared, begun, INTERRUPTED)
+            self._refuse(letter, prepared, INTERRUPTED)
             return
         try:
             way = self._hand_over(letter, prepared.person, prepared.message)
@@ -152,18 +152,18 @@ class Letters:
 
     def _not_delivered(self, letter: Row, prepared: Prepared, begun: Row, failure: DeliveryFailed) -> None:
         if failure.permanent or begun["attempts"] >= GIVE_UP_AFTER_ATTEMPTS:
-            self._refuse(letter, prepared, begun, str(failure))
+            self._refuse(letter, prepared, str(failure))
             return
         self._failed(letter, begun["attempts"], str(failure))
         if begun["attempts"] >= REPORT_AFTER_ATTEMPTS:
             self._report(prepared, str(failure))
 
-    def _refuse(self, letter: Row, prepared: Prepared, begun: Row, error: str) -> None:
+    def _refuse(self, letter: Row, prepared: Prepared, error: str) -> None:
         """Give a letter up, and with it the notices in it: their experiments' managers get an incident; the others are in the log."""
-        self._settle(letter, prepared.gathered, state="refused", error=error)
         if not prepared.gathered.sent:
             log.error("The letter %s did not reach %s: %s", letter["key"], letter["person"], error)
         self._report(prepared, error)
+        self._settle(letter, prepared.gathered, state="refused", error=error)
 
     def _report(self, prepared: Prepared, error: str) -> None:
         by_experiment = {notice["experiment_id"]: notice for notice in prepared.gathered.sent}
