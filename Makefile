@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint format bench soak lock clean
+.PHONY: demo test lint format bench soak pictures lock clean
 
 demo: $(READY)
 	$(BIN)/insitu demo
@@ -31,6 +31,10 @@ soak: $(READY)
 	$(BIN)/pytest tests/journey/test_crash.py tests/insitu/test_schemathesis.py -m soak
 
 # The lock holds versions and hashes only: whoever installs chooses the index.
+# The pictures of docs/, taken while the story of a newcomer is played in a browser.
+pictures: $(READY)
+	INSITU_PICTURES=1 $(BIN)/pytest tests/browser/test_story.py
+
 lock: $(READY)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

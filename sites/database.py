@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import SQLModel
 
 from protocols.errors import DatabaseUnavailable, InvalidInput
+from protocols.phrase import Phrase
 
 try:
     import fcntl
@@ -158,6 +159,8 @@ class Database:
             raise DatabaseUnavailable(_explanation(self, error)) from error
         except (DBAPIError, sqlite3.DatabaseError) as error:
             cause = getattr(error, "orig", error)
+            if "NUL (0x00)" in str(cause):  # PostgreSQL keeps every character but this one
+                raise InvalidInput(Phrase("The text holds a null character; remove it and send it again.")) from error
             if getattr(error, "connection_invalidated", False) or type(cause) is sqlite3.DatabaseError or "read-only" in str(cause):
                 raise DatabaseUnavailable(_explanation(self, error)) from error
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,8 +81,9 @@ class Person:
         return "\n".join(self.page.get_by_role("alert").all_inner_texts())
 
     def picture(self, name: str) -> None:
-        """Keep what is on the screen for the documentation."""
-        self.page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
+        """Keep what is on the screen for the documentation, when that is asked for (`make pictures`)."""
+        if os.environ.get("INSITU_PICTURES"):
+            self.page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
 
     def leave(self) -> None:
         self.context.close()

@@ -15,6 +15,8 @@ HOUSE = Path(__file__).parents[2]
 # In Python a sentence is marked by N_ or made a Phrase; in a template it is said by _ or n_.
 KEYWORDS = {"python": {"N_": None, "Phrase": None}, "jinja2.ext:babel_extract": {"_": None, "n_": (1, 2)}}
 
+OPTIONS = {"silent": "false", "extensions": "jinja2.ext.do,jinja2.ext.loopcontrols"}
+
 
 def sources() -> Iterator[tuple[str, Path]]:
     for room in ("protocols", "sites", "notifications", "insitu"):
@@ -26,7 +28,7 @@ def sentences() -> dict[str, str]:
     """Every sentence (of a plural, the first form) with where it stands."""
     found: dict[str, str] = {}
     for method, path in sources():
-        for line, message, _, _ in extract_from_file(method, path, keywords=KEYWORDS[method], options={"silent": "false"}):
+        for line, message, _, _ in extract_from_file(method, path, keywords=KEYWORDS[method], options=OPTIONS):
             one = message[0] if isinstance(message, tuple) else message
             if one:
                 found.setdefault(one, f"{path.relative_to(HOUSE)}:{line}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from insitu.entrance.visitor import Administers, Visitor
 from insitu.web.admin.frame import admin_page
@@ -41,14 +43,22 @@ def overview(request: Request, visitor: Administers) -> Response:
 
 def _begun(connection: Connection) -> dict[str, bool] | None:
     """Which of a newcomer's three steps are done; None once all of them are."""
-    found = {
-        "registry": connection.execute(select(table(Site).c.code).limit(1)).first() is not None,
-        "people": len(connection.execute(select(table(Person).c.id).limit(2)).all()) > 1,
-        "accounts": len(connection.execute(select(table(Account).c.person).limit(2)).all()) > 1,
-        "experiments": connection.execute(select(table(Experiment).c.id).limit(1)).first() is not None,
-    }
-    done = {"import": found["registry"] and found["people"], "invite": found["accounts"], "launch": found["experiments"]}
+    found = connection.execute(_BEGUN).one()
+    done = {"import": found.sites > 0 and found.people > 1, "invite": found.accounts > 1, "launch": found.experiments > 0}
     return None if all(done.values()) else done
+
+
+def _some(column: Any) -> Any:
+    """How many there are, two at most: more says nothing more."""
+    return select(func.count()).select_from(select(column).limit(2).subquery()).scalar_subquery()
+
+
+_BEGUN = select(
+    _some(table(Site).c.code).label("sites"),
+    _some(table(Person).c.id).label("people"),
+    _some(table(Account).c.person).label("accounts"),
+    _some(table(Experiment).c.id).label("experiments"),
+)
 
 
 def _last_review(visitor: Visitor) -> dict[str, object] | None:
