@@ -95,11 +95,9 @@ def without_account(connection: Connection, reader: Reader, most: int) -> tuple[
     holding = select(_ASSIGNMENT.c.person).where(seen_assignments(connection, reader), in_force(today(reader)))
     never = or_(_ACCOUNT.c.person.is_(None), and_(_ACCOUNT.c.disabled_at.is_(None), ~_CAN_PROVE))
     wanted = (seen_people(connection, reader), _PERSON.c.id.in_(holding), never)
-    joined = _PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id)
-    count = connection.execute(select(func.count()).select_from(joined).where(*wanted)).scalar_one()
-    query = _with_account(reader.now).where(*wanted).order_by(_invited(reader.now), _PERSON.c.name).limit(most)
-    rows = connection.execute(query).mappings() if count else ()
-    return int(count), [_shown(row, reader.now) for row in rows]
+    query = _with_account(reader.now).add_columns(func.count().over().label("count")).where(*wanted)
+    rows = connection.execute(query.order_by(_invited(reader.now), _PERSON.c.name).limit(most)).mappings().all()
+    return rows[0]["count"] if rows else 0, [_shown(row, reader.now) for row in rows]
 
 
 # ------------------------------------------------------------------ how it is asked

@@ -6,12 +6,12 @@ Such a record counts from its first day once it is signed, and is never changed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true, tuple_
 
 from protocols import clocks
 from protocols.clocks import Place
@@ -334,18 +334,20 @@ def _one(database: Database, reader: Reader, log: Table, seen: ColumnElement[boo
 def seen_trainings(reader: Reader) -> ColumnElement[bool]:
     """The WHERE, on trainings, that keeps those a reader sees."""
     managed = reader.managed
-    theirs = (
-        select(_EXPERIMENT.c.id)
-        .join_from(_EXPERIMENT, _TAKES_PART, _TAKES_PART.c.experiment_id == _EXPERIMENT.c.id)
-        .where(
-            _EXPERIMENT.c.code.in_(managed or ()),
-            _EXPERIMENT.c.protocol_id == _TRAINING.c.protocol,
-            or_(_TRAINING.c.site == "", _TAKES_PART.c.site == _TRAINING.c.site),
-        )
-        .exists()
-    )
+    if managed is None:
+        return true()
     seen = [_TRAINING.c.person == reader.person, *_investigated(reader, _TRAINING)]
-    return true() if managed is None else or_(*seen, theirs)
+    return or_(*seen, _trained_for(managed)) if managed else or_(*seen)
+
+
+def _trained_for(managed: Collection[str]) -> ColumnElement[bool]:
+    """The trainings on the protocols of these experiments, at their sites or for their own steps."""
+    joined = _TAKES_PART.join(_EXPERIMENT, _TAKES_PART.c.experiment_id == _EXPERIMENT.c.id)
+    named = _EXPERIMENT.c.code.in_(sorted(managed))
+    at_site = select(_EXPERIMENT.c.protocol_id, _TAKES_PART.c.site).select_from(joined).where(named)
+    protocols = select(_EXPERIMENT.c.protocol_id).where(named)
+    own = and_(_TRAINING.c.site == "", _TRAINING.c.protocol.in_(protocols))
+    return or_(own, tuple_(_TRAINING.c.protocol, _TRAINING.c.site).in_(at_site))
 
 
 def _investigated(reader: Reader, log: Table) -> list[ColumnElement[bool]]:

@@ -32,7 +32,7 @@ NAMES = ("person", "name", "role", "site", "experiment", "assignment", "of", "of
 
 
 def rights(
-    database: Database, reader: Reader, *, q: str = "", site: str = "", role: str = "", only: str = "", page: int = 1, size: int = 100
+    database: Database, reader: Reader, *, q: str = "", site: str = "", role: str = "", only: str = "", page: int = 1, size: int = 50
 ) -> dict[str, Any]:
     """A page of who may act today, as whom, where, by the person's name: `{"items", "total", "page", "pages"}`.
 

@@ -84,7 +84,11 @@ class AccessRow(SQLModel, table=True):
     """The access journal of the installation: append-only, hash-chained as an experiment's (ICH E6(R3) §4: accounts, roles, access)."""
 
     __tablename__ = "access"
-    __table_args__ = (Index("access_of_person", "person", "seq"),)
+    __table_args__ = (
+        Index("access_of_person", "person", "seq"),
+        Index("access_by_person", "by", "seq"),
+        Index("access_of_kind", "kind", "seq"),
+    )
     seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     kind: str
     at: datetime = Field(sa_column=instant())

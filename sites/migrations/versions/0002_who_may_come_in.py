@@ -30,6 +30,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("access", schema=None) as batch_op:
         batch_op.create_index("access_of_person", ["person", "seq"], unique=False)
+        batch_op.create_index("access_by_person", ["by", "seq"], unique=False)
+        batch_op.create_index("access_of_kind", ["kind", "seq"], unique=False)
 
     op.create_table(
         "account",
@@ -367,6 +369,8 @@ def downgrade() -> None:
     op.drop_table("broken_glass")
     op.drop_table("account")
     with op.batch_alter_table("access", schema=None) as batch_op:
+        batch_op.drop_index("access_of_kind")
+        batch_op.drop_index("access_by_person")
         batch_op.drop_index("access_of_person")
 
     op.drop_table("access")
