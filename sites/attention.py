@@ -113,6 +113,8 @@ def _ends(log: Table, on: date) -> ColumnElement[bool]:
 
 def _some(connection: Connection, log: Table, where: ColumnElement[bool], order: Any, most: int) -> dict[str, Any]:
     named = log.join(_PERSON, _PERSON.c.id == log.c.person)
-    first = select(log, _PERSON.c.name, func.count().over().label("count")).select_from(named).where(where)
-    rows = [dict(row) for row in connection.execute(first.order_by(order, log.c.id).limit(most)).mappings()]
-    return {"count": rows[0]["count"] if rows else 0, "first": rows}
+    # Counted apart: a window over all of them takes SQLite five times as long.
+    count = connection.execute(select(func.count()).select_from(log).where(where)).scalar_one()
+    first = select(log, _PERSON.c.name).select_from(named).where(where).order_by(order, log.c.id).limit(most)
+    rows = [dict(row) for row in connection.execute(first).mappings()] if count else []
+    return {"count": int(count), "first": rows}
