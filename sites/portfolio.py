@@ -255,9 +255,11 @@ def choices(database: Database, reader: policy.Reader, locale: str) -> dict[str,
         hashes = connection.execute(select(_EXPERIMENT.c.protocol).where(seen).distinct()).scalars().all()
         protocols = {plan.protocol.id: in_locale(plan.protocol.title, locale) for plan in (plan_of(connection, one) for one in hashes)}
         sites = connection.execute(_sites(connection, reader, seen)).all()
+    # A sponsor reads codes (see policy.Access.is_aggregate); of someone who is more than that, nothing here says where.
+    by_code = policy.SPONSOR in {one.role for one in reader.held} and not reader.is_some_manager
     return {
         "protocols": sorted(protocols.items(), key=lambda one: one[1].casefold()),
-        "sites": sorted(((row.site, row.name) for row in sites), key=lambda one: one[1].casefold()),
+        "sites": sorted(((row.site, row.site if by_code else row.name) for row in sites), key=lambda one: one[1].casefold()),
     }
 
 

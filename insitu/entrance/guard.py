@@ -8,12 +8,14 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from insitu.entrance.doors import doors_of
 from insitu.entrance.visitor import SAFE, session_of, visitor_of
 from protocols.errors import Refused
 from protocols.phrase import Phrase
+from sites.identity.sessions import person_of
 
 BEFORE_SIGN_IN = "insitu-form"  # a cookie of random text that stands for the session where there is none yet
 FIELD, HEADER = "csrf", "x-csrf"
@@ -31,6 +33,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 REPLACED = "\ufffd"
+LONGEST_BODY = 105 * 1024 * 1024  # a file of 100 MB, the largest that a protocol may ask for, and the form around it
 LONGEST_FIELD = 1024 * 1024
 MOST_FIELDS = 20_000
 
@@ -67,7 +70,22 @@ class Guard:
                     headers.setdefault("strict-transport-security", "max-age=31536000")
             await send(message)
 
-        await self.app(scope, receive, guarded)
+        await self.app(scope, counted(scope, receive), guarded)
+
+
+def counted(scope: Scope, receive: Receive) -> Receive:
+    """The request's body, refused with 413 where it grows longer than any form may be, before it fills a disk."""
+    taken = 0
+
+    async def receive_some() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > LONGEST_BODY:
+            raise HTTPException(413, "")
+        return message
+
+    return receive_some
 
 
 def is_from_elsewhere(request: Request) -> bool:
@@ -93,9 +111,15 @@ def form_token(request: Request) -> str:
 
 
 def is_ours(request: Request, token: str) -> bool:
-    """Whether a token was made for this browser's session, live or lapsed."""
-    owner = owner_of(request)
-    return bool(owner) and doors_of(request).key.opened("form", token) == owner
+    """Whether a token was made for this browser's session, live or lapsed, or for an earlier one of the person who is signed in now.
+
+    Whoever signs in again in another tab goes on with the form they left open: what they typed there is theirs.
+    """
+    owner, made_for = owner_of(request), doors_of(request).key.opened("form", token)
+    if not owner or not made_for:
+        return False
+    session = session_of(request)
+    return made_for == owner or bool(session and person_of(doors_of(request).database, made_for) == session.person)
 
 
 async def posted(request: Request) -> FormData:

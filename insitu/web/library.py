@@ -8,11 +8,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import FormData, UploadFile
 
-from insitu.entrance.doors import Doors
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of, page
-from insitu.entrance.visitor import GlobalManager, SignedIn
+from insitu.entrance.visitor import GlobalManager, SignedIn, Visitor
 from insitu.web.library_diagram import Diagram, diagram
 from insitu.web.library_words import Reading
 from protocols.errors import InsituError, InvalidProtocol, Problem
@@ -20,7 +19,8 @@ from protocols.model import Phase
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites import releases
-from sites.releases import find_release, plan_of
+from sites.library import find_readable, readable
+from sites.releases import plan_of
 from sites.uses import uses
 
 router = APIRouter()
@@ -32,7 +32,7 @@ LARGEST = 1024 * 1024
 def library(request: Request, visitor: SignedIn) -> Response:
     """Every protocol with its versions, and where it is used as far as one sees it."""
     doors = visitor.doors
-    used, rows = uses(doors.database, visitor.reader), releases.releases(doors.database)
+    used, rows = uses(doors.database, visitor.reader), readable(doors.database, visitor.reader)
     with doors.database.read() as connection:
         known = [row | {"plan": plan_of(connection, row["hash"])} for row in rows]
     return page(request, "library/library.html", protocols=_by_protocol(known, used), reading=_reading_of(request))
@@ -116,15 +116,15 @@ def _add_page(
 @router.get("/library/{protocol}")
 def latest(request: Request, visitor: SignedIn, protocol: str) -> Response:
     """Lead to a protocol's latest version."""
-    with visitor.doors.database.read() as connection:
-        row = find_release(connection, protocol)
+    versions = [row for row in readable(visitor.doors.database, visitor.reader) if row["id"] == protocol]
+    row = versions[-1] if versions else find_readable(visitor.doors.database, visitor.reader, protocol, "")
     return go_to(request, f"/library/{row['id']}/{row['version']}")
 
 
 @router.get("/library/{protocol}/{version}")
 def protocol_page(request: Request, visitor: SignedIn, protocol: str, version: str) -> Response:
     """One version, readable from the first step to the last, with its drawing."""
-    row, plan = _release(visitor.doors, protocol, version)
+    row, plan = _release(visitor, protocol, version)
     reading = Reading(plan.protocol, language_of(request))
     phases = [(phase, [step for step in plan.protocol.steps if step.phase is phase]) for phase in Phase]
     return page(
@@ -138,26 +138,27 @@ def protocol_page(request: Request, visitor: SignedIn, protocol: str, version: s
         phases=[(phase, steps) for phase, steps in phases if steps],
         numbers={step.id: number for number, step in enumerate(plan.protocol.steps, 1)},
         drawing=_drawing(plan, reading.tongue.code),
-        others=_others(visitor.doors, protocol, version),
+        others=_others(visitor, protocol, version),
     )
 
 
 @router.get("/library/{protocol}/{version}/source")
 def source(visitor: SignedIn, protocol: str, version: str) -> Response:
     """The text as it was added, as a file."""
-    row, _ = _release(visitor.doors, protocol, version)
+    row, _ = _release(visitor, protocol, version)
     named = {"content-disposition": f'attachment; filename="{row["id"]}-{row["version"]}.yaml"'}
     return Response(row["source"], media_type="application/yaml; charset=utf-8", headers=named)
 
 
-def _release(doors: Doors, protocol: str, version: str) -> tuple[dict[str, Any], Plan]:
-    with doors.database.read() as connection:
-        row = find_release(connection, protocol, version)
+def _release(visitor: Visitor, protocol: str, version: str) -> tuple[dict[str, Any], Plan]:
+    row = find_readable(visitor.doors.database, visitor.reader, protocol, version)
+    with visitor.doors.database.read() as connection:
         return row, plan_of(connection, row["hash"])
 
 
-def _others(doors: Doors, protocol: str, version: str) -> list[str]:
-    return [row["version"] for row in releases.releases(doors.database) if row["id"] == protocol and row["version"] != version][::-1]
+def _others(visitor: Visitor, protocol: str, version: str) -> list[str]:
+    rows = readable(visitor.doors.database, visitor.reader)
+    return [row["version"] for row in rows if row["id"] == protocol and row["version"] != version][::-1]
 
 
 @lru_cache(maxsize=64)

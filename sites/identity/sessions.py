@@ -82,6 +82,12 @@ def read_session(database: Database, clock: Clock, cookie: str) -> SessionRow | 
     return found
 
 
+def person_of(database: Database, session: str) -> str | None:
+    """Whose session that id was, live or not; None for an unknown one."""
+    with database.read() as connection:
+        return connection.execute(select(_SESSION.c.person).where(_SESSION.c.id == session)).scalar()
+
+
 _NAMES = ("id", "person", "name", "locale", "method", "created_at", "seen_at", "proven_at")
 
 

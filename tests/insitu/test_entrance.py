@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from visit import Visit, doors_on
 
-from insitu.entrance.guard import HEADERS
+from insitu.entrance.guard import FIELD, HEADERS
 from sites.clock import SetClock
 from sites.database import Database
 from sites.identity.access import entries
@@ -50,3 +52,24 @@ def test_an_address_with_a_null_character_leads_nowhere(visit: Visit) -> None:
     visit.sign_in("project_manager")
     assert visit.get("/experiments/a%00b").status_code == 404
     assert "\x00" not in visit.get("/experiments?q=a%00b").text
+
+
+def test_a_form_left_open_is_still_ones_own_after_signing_in_again(visit: Visit) -> None:
+    token = visit.sign_in("methodologist").token("/account")
+    visit.sign_in("methodologist")
+    assert visit.client.post("/sign-out", data={FIELD: token}).status_code == 303
+
+
+def test_a_form_of_someone_elses_session_is_not_ones_own(visit: Visit) -> None:
+    token = visit.sign_in("methodologist").token("/account")
+    visit.sign_in("sponsor")
+    assert visit.client.post("/sign-out", data={FIELD: token}).status_code == 403
+
+
+def test_a_body_longer_than_any_form_is_not_read_to_its_end(visit: Visit) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b'--x\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n'
+        yield from (bytes(1024 * 1024) for _ in range(200))
+
+    answer = visit.client.post("/language", content=endless(), headers={"content-type": "multipart/form-data; boundary=x"})
+    assert answer.status_code == 413
