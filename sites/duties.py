@@ -19,10 +19,10 @@ from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.policy import Qualified
 from sites.releases import plan_of
-from sites.tables import Assignment, Conflict, Deputy, Experiment, ExperimentSite, Person, Remark, Step
+from sites.tables import Assignment, Conflict, Deputy, Draft, Experiment, ExperimentSite, Person, Remark, Step
 
 _EXPERIMENT, _SITE, _STEP, _ASSIGNMENT = table(Experiment), table(ExperimentSite), table(Step), table(Assignment)
-_DEPUTY, _CONFLICT, _PERSON, _REMARK = table(Deputy), table(Conflict), table(Person), table(Remark)
+_DEPUTY, _CONFLICT, _PERSON, _REMARK, _DRAFT = table(Deputy), table(Conflict), table(Person), table(Remark), table(Draft)
 Row = Mapping[str, Any]
 
 
@@ -30,7 +30,8 @@ def inbox(database: Database, person: str, now: datetime, locale: str | None = N
     """The checkpoints a person may complete or sign now, the nearest deadline first. Raises UnknownThing for an unknown person.
 
     Each has `of`, whom they deputise for ("" for nobody), `lacks`, what their role still asks of them (`delegation`, `training`: they may
-    type a draft, no more), `declined`, whether somebody declined it in this round. One of an experiment or site on hold is `blocked`.
+    type a draft, no more), `declined`, whether somebody declined it in this round, `draft_of_prefect`, whether something was
+    typed for it in Prefect's pages. One of an experiment or site on hold is `blocked`.
     """
     with database.read() as connection:
         known = connection.execute(_LOCALE, {"person": person}).first()
@@ -54,6 +55,14 @@ _DECLINED = exists().where(
     _REMARK.c.site == _STEP.c.site,
     _REMARK.c.round == _STEP.c.round,
     _REMARK.c.kind == "decline",
+)
+_TYPED_IN_PREFECT = exists().where(
+    _DRAFT.c.experiment_id == _STEP.c.experiment_id,
+    _DRAFT.c.site == _STEP.c.site,
+    _DRAFT.c.step == _STEP.c.step,
+    _DRAFT.c.round == _STEP.c.round,
+    _DRAFT.c.person == "",
+    _STEP.c.awaits == "answers",
 )
 _CONFLICTED = exists().where(
     _CONFLICT.c.person == bindparam("person"),
@@ -89,6 +98,7 @@ def _held(at_one_site: bool, *, lent: bool) -> Select[Any]:
             days[1].label("lent_until"),
             (_ASSIGNMENT.c.person if lent else literal_column("''")).label("of"),
             _DECLINED.label("declined"),
+            _TYPED_IN_PREFECT.label("draft_of_prefect"),
         )
         .select_from(source)
         .where(*_conditions(at_one_site, lent))
@@ -198,4 +208,5 @@ def _item(plan: Plan, row: Row, lacks: list[str], now: datetime, locale: str) ->
         "of": row["of"],
         "lacks": lacks,
         "declined": bool(row["declined"]),
+        "draft_of_prefect": bool(row["draft_of_prefect"]),
     }

@@ -10,7 +10,9 @@ from typer.core import TyperGroup
 
 from insitu.cli import account, checkpoint, experiment, keeping, protocol, qualification, registry, services
 from insitu.cli.opening import Data, given_first
+from insitu.words import terminal_locale
 from protocols.errors import InsituError
+from protocols.phrase import Phrase
 
 
 class Door(TyperGroup):
@@ -20,8 +22,18 @@ class Door(TyperGroup):
         try:
             return super().invoke(ctx)
         except InsituError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(_said(error), err=True)
             raise typer.Exit(error.exit_status) from None
+
+
+def _said(error: InsituError) -> str:
+    """The error in the terminal's language; the catalogues are read only then."""
+    message = error.args[0] if error.args else str(error)
+    if terminal_locale() == "en" or not isinstance(message, Phrase):
+        return str(error)
+    from insitu.entrance.language import language
+
+    return language(terminal_locale()).text(message)
 
 
 # Plain errors and help: they start in half the time, and are the same in a terminal and in a log.

@@ -33,7 +33,7 @@ def _import(here: Opened, file: Path, kinds: tuple[str, ...], json: bool) -> Non
     from sites.registry import import_file
     from sites.sheets import decoded
 
-    found = import_file(here.database, decoded(file_bytes(file), str(file)), str(file), kinds)
+    found = import_file(here.database, decoded(file_bytes(file), str(file)), str(file), kinds, clock=here.ledger.clock)
     _warn(found)
     if json:
         as_json(found)
@@ -99,7 +99,7 @@ def assign(
     from sites import registry
 
     here = opened(data)
-    found = registry.assign(here.database, person, role, site, experiment, _date(from_), _date(until))
+    found = registry.assign(here.database, person, role, site, experiment, _date(from_), _date(until), clock=here.ledger.clock)
     _warn(found)
     as_json(found) if json else typer.echo(here.word("assigned", **found))
 

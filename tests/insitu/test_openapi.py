@@ -79,7 +79,8 @@ NAMES = """
 launchExperiment listExperiments getExperiment listGates listFacts holdExperiment releaseExperiment stopExperiment listDeadlines
 listCheckpoints getCheckpoint saveDraft completeCheckpoint signCheckpoint declineCheckpoint askAboutCheckpoint answerQuestion retryAction
 reopenCheckpoint listDocuments downloadDocument listSignatures storeFile listProtocols getProtocol releaseProtocol listSites getMe
-listPeople getDelegation getTraining listDelegations recordDelegation signDelegation endDelegation listTrainings recordTraining signTraining endTraining listNotices
+listPeople getDelegation getTraining listDelegations recordDelegation signDelegation endDelegation listTrainings recordTraining
+signTraining endTraining listNotices
 getHealth getMetrics getDocument
 """
 

@@ -173,3 +173,14 @@ def test_the_list_of_experiments_tells_how_far_each_has_come(small: Ledger) -> N
         (codes[0], "running", 0.4, 2, 2),
         (codes[1], "running", 0.0, 1, 1),
     ]
+
+
+def test_what_was_typed_in_prefect_is_marked_for_whoever_may_complete_it(small: Ledger) -> None:
+    code = launch(small)
+    small.save_draft_of_prefect(f"{code}:review::1", {"sound": True})
+    [item] = inbox.inbox(small.database, "methodologist", small.clock.now())
+    assert item["draft_of_prefect"] is True
+    found = inbox.checkpoint(small.database, f"{code}:review::1", small.clock.now(), person="methodologist")
+    assert (found["draft"]["origin"], found["draft"]["answers"]) == ("prefect", {"sound": True})
+    small.complete(f"{code}:review::1", {"sound": True}, "methodologist")
+    assert inbox.inbox(small.database, "methodologist", small.clock.now()) == []
