@@ -25,6 +25,23 @@ SITES = {"CAEN": ("a.martin", "e.lambert"), "METZ": ("p.morel", "c.weber"), "STD
 OTHERS = ("b.petit", "m.leroy", "s.garnier", "d.nguyen", "r.faure")
 TODAY = date.today().isoformat()  # noqa: DTZ011 - the browser's own day
 CODE = "TELEREHAB-HIP-1"
+TOUR = {
+    "people": f"/experiments/{CODE}/people",
+    "messages": f"/experiments/{CODE}/messages",
+    "documents": f"/experiments/{CODE}/documents",
+    "journal": f"/experiments/{CODE}/journal",
+    "signatures": f"/experiments/{CODE}/signatures",
+    "manage": f"/experiments/{CODE}/manage",
+    "library": "/library",
+    "protocol": "/library/telerehab-hip/1.1.0",
+    "deadlines": "/deadlines",
+    "delegations": "/admin/delegations",
+    "person": "/admin/people/a.martin",
+    "access": "/admin/access",
+    "account": "/account",
+    "notices": "/account/notices",
+    "calendar": "/account/calendar",
+}
 RECORD = "section[aria-labelledby=record]"
 
 
@@ -66,6 +83,7 @@ def test_a_newcomer_brings_an_experiment_from_nothing_to_its_closing(chromium: B
     for site in SITES:
         run_site(site, teams)
     close(staff, boss)
+    tour(boss, chromium)
     for person in (boss, *staff.values(), *teams.values()):
         person.leave()
 
@@ -180,6 +198,18 @@ def run_site(site: str, teams: dict[str, Person]) -> None:
     nurse.complete(f"{CODE}:stay:{site}:1", {"Patients opérés": "24", "Formés avant la sortie": "23", "Incidents": "0"})
     nurse.complete(f"{CODE}:follow_up:{site}:1", {"Bilans J90 complets": "21"})
     doctor.sign(f"{CODE}:follow_up:{site}:1")
+
+
+def tour(boss: Person, chromium: Browser) -> None:
+    """Every other page, once the experiment is closed: the pictures of the documentation, and that each opens."""
+    for name, path in TOUR.items():
+        boss.open(path)
+        expect(boss.page.locator("h1")).to_have_count(1)
+        boss.picture(name)
+    nobody = Person(chromium, boss.address, "nobody")
+    nobody.open("/sign-in")
+    nobody.picture("sign-in")
+    nobody.leave()
 
 
 def close(staff: dict[str, Person], boss: Person) -> None:
