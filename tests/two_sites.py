@@ -43,6 +43,8 @@ steps:
       role: site_coordinator
       form:
         - {id: words, type: long_text, required: true, label: {fr: Mots, en: Words}}
+        - {id: beds, type: integer, required: true, min: 1, label: {fr: Lits, en: Beds}}
+        - {id: agreed, type: boolean, required: true, label: {fr: Accord du cadre, en: Head nurse agrees}}
         - {id: paper, type: file, accept: [txt], label: {fr: Papier, en: Paper}}
       signatures: [{role: principal_investigator, meaning: {fr: Lu, en: Read}, different_person: true}]
     due: {days: 5}
@@ -129,7 +131,7 @@ def _march(doors: Doors, sites: list[str]) -> str:
 def _answer_abroad(doors: Doors, code: str) -> str:
     """The foreign site answers, uploads, and is held for a while."""
     paper = doors.ledger.store_document("zzpaper.txt", "text/plain", b"zzpaper")
-    answers: dict[str, Any] = {"words": "zzanswer", "paper": {"hash": paper, "name": "zzpaper.txt", "size": 7}}
+    answers: dict[str, Any] = {"beds": 12, "agreed": True, "words": "zzanswer", "paper": {"hash": paper, "name": "zzpaper.txt", "size": 7}}
     doors.ledger.complete(f"{code}:setup:{FOREIGN}:1", answers, "zz.nurse")
     doors.ledger.sign(f"{code}:setup:{FOREIGN}:1", "zz.doctor")
     doors.ledger.save_draft(f"{code}:visit:{FOREIGN}:1", "zz.nurse", {"words": "zzanswer"})

@@ -79,7 +79,7 @@ def worlds(database: Database) -> Iterator[World]:
 def fill(house: TwoSites) -> None:
     """Beside the two experiments: one to end, an open signature, a late step, a question, a file, records."""
     doors, clock = house.doors, house.doors.clock
-    doors.ledger.complete(f"{house.shared}:setup:{HOME}:1", {"words": "ready"}, "nurse")
+    doors.ledger.complete(f"{house.shared}:setup:{HOME}:1", {"words": "ready", "beds": 12, "agreed": True}, "nurse")
     doors.ledger.ask(f"{house.shared}:setup:{HOME}:1", "nurse", "Which form?")
     doors.ledger.launch("two-sites", [HOME], {"aim": "to be ended"}, "boss")
     given = ("nurse", "site_coordinator", HOME, house.shared, clock.now().date(), None)
