@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/insitu demo
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check
