@@ -183,7 +183,8 @@ class FactRow(SQLModel, table=True):
     """The journal: append-only, each row carrying the hash of the one before (`sites.journal`)."""
 
     __tablename__ = "fact"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    # The manifest of signatures, the holds and the journal's filters read few kinds of many facts.
+    __table_args__ = (Index("fact_of_kind", "experiment_id", "kind", "seq"), {"sqlite_with_rowid": False})
     experiment_id: int = Field(primary_key=True, foreign_key="experiment.id")
     seq: int = Field(primary_key=True)
     kind: str

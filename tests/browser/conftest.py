@@ -31,7 +31,7 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser, or a skip that says why. Not for the session: while it lasts its event loop runs, and other tests have loops of theirs."""
+    """The browser, or a skip that says why. Not for the session: its event loop runs while it lasts, and other tests run their own."""
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed (Debian: apt install chromium): what a browser shows was not tested")
     with sync_playwright() as playwright:

@@ -15,6 +15,9 @@ _LIVE = "status IN ('open', 'working', 'incident')"
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("fact", schema=None) as batch_op:
+        batch_op.create_index("fact_of_kind", ["experiment_id", "kind", "seq"], unique=False)
+
     op.create_table(
         "access",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
@@ -311,6 +314,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("fact", schema=None) as batch_op:
+        batch_op.drop_index("fact_of_kind")
+
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.drop_index("delivery_in_letter")
         batch_op.drop_index("delivery_to")
