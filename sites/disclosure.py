@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, tuple_
 
 from protocols.facts import FactKind
 from protocols.plan import Plan
@@ -20,6 +20,7 @@ from sites.snapshot import find
 from sites.tables import ExperimentSite, FactRow
 
 _FACT, _SITE = table(FactRow), table(ExperimentSite)
+_OTHER = _FACT.alias("other")
 _SITES_OF = select(_SITE.c.site, _SITE.c.name).where(_SITE.c.experiment_id == bindparam("experiment"))
 
 # Every fact of an experiment, and those at some sites, each with its `place` among them. Built once: see sites.snapshot.
@@ -90,6 +91,7 @@ def journal(
     limit: int | None = None,
     newest_first: bool = False,
     kinds: Collection[str] = (),
+    places: Collection[tuple[str, str, int]] | None = None,
     step: str = "",
     site: str = "",
     by: str = "",
@@ -98,10 +100,10 @@ def journal(
 ) -> list[dict[str, Any]]:
     """An experiment's facts with the hash of each, oldest first: those numbered above `after` and below `before`, at most `limit`.
 
-    `kinds`, `step`, `site`, `by` and the moments from `since` (included) to `until` (excluded) choose among them; site "-" means the
-    experiment's own. `access` says how much is told: facts of the sites seen, without what was typed where its reader may not read
-    that (`withheld` lists the names left out), without names for whoever sees aggregates only. To a reader of some sites facts are
-    numbered among those they see: the journal's own numbers would tell how much happens elsewhere. Raises UnknownThing.
+    `kinds`, `places` (step, site, round), `step`, `site`, `by` and the moments from `since` (included) to `until` (excluded) choose among
+    them; site "-" means the experiment's own. `access` says how much is told: facts of the sites seen, without what was typed where its
+    reader may not read that (`withheld` lists the names left out), without names for whoever sees aggregates only. To a reader of some
+    sites facts are numbered among those they see: the journal's own numbers would tell how much happens elsewhere. Raises UnknownThing.
     """
     if access is not None and not access.names_people and by not in ("", access.person):
         return []
@@ -113,6 +115,7 @@ def journal(
         sites = None if access is None or access.sites is None else ["", *sorted(access.sites)]
         rows = _EVERY if sites is None else _SEEN
         chosen = [*_chosen(rows.c, kinds, step, site, by, since, until), rows.c.place > after]
+        chosen += [tuple_(rows.c.step, rows.c.site, rows.c.round).in_(sorted(places))] if places is not None else []
         chosen += [rows.c.place < before] if before is not None else []
         query: Select[Any] = select(rows).where(*chosen).order_by(rows.c.place.desc() if newest_first else rows.c.place)
         found = [dict(one) for one in connection.execute(query.limit(limit), {"experiment": row["id"], "sites": sites}).mappings()]
@@ -123,7 +126,9 @@ def journal(
 def _chosen(
     columns: Any, kinds: Collection[str], step: str, site: str, by: str, since: datetime | None, until: datetime | None
 ) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = [columns.kind.in_(sorted(kinds))] if kinds else []
+    # Through the index of kinds, which SQLite reads only where it need not look further: its own key is the whole row.
+    of_kind = select(_OTHER.c.seq).where(_OTHER.c.experiment_id == bindparam("experiment"), _OTHER.c.kind.in_(sorted(kinds)))
+    found: list[ColumnElement[bool]] = [columns.seq.in_(of_kind)] if kinds else []
     found += [columns.step == step] if step else []
     found += [columns.site == ("" if site == "-" else site)] if site else []
     found += [columns.by == by] if by else []

@@ -25,12 +25,17 @@ from sites.tables import Assignment, Experiment, FactRow, Person, Site, Step
 
 _STEP, _EXPERIMENT, _SITE = table(Step), table(Experiment), table(Site)
 _FACT, _ASSIGNMENT, _PERSON = table(FactRow), table(Assignment), table(Person)
+_OTHER = _FACT.alias("other")
 
 _SITE_NAMES = select(_SITE.c.code, _SITE.c.name).where(_SITE.c.code.in_(bindparam("codes", expanding=True)))
 _HOLDS = (
     select(_EXPERIMENT.c.code, _FACT.c.site, _FACT.c.by, _FACT.c.at, _FACT.c.data)
     .join(_EXPERIMENT, _EXPERIMENT.c.id == _FACT.c.experiment_id)
-    .where(_EXPERIMENT.c.code.in_(bindparam("codes", expanding=True)), _FACT.c.kind == "Held")
+    # Through the index of kinds: see sites.disclosure.
+    .where(
+        _EXPERIMENT.c.code.in_(bindparam("codes", expanding=True)),
+        _FACT.c.seq.in_(select(_OTHER.c.seq).where(_OTHER.c.experiment_id == _EXPERIMENT.c.id, _OTHER.c.kind == "Held")),
+    )
     .order_by(_FACT.c.seq)
 )
 

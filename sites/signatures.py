@@ -15,10 +15,9 @@ from sites.disclosure import journal
 from sites.policy import Access
 
 VALID, VOID, EARLIER = "valid", "void", "earlier"
-_KINDS = (
-    *(FactKind.ANSWERS_SIGNED, FactKind.CHECKPOINT_COMPLETED, FactKind.GATE_REOPENED),
-    *(FactKind.GATE_RETURNED, FactKind.ROUND_OPENED),
-)
+_SIGNED = (FactKind.ANSWERS_SIGNED.value,)
+_ENDING = (FactKind.GATE_REOPENED.value, FactKind.GATE_RETURNED.value, FactKind.ROUND_OPENED.value)
+_CHANGED = (FactKind.CHECKPOINT_COMPLETED.value,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,12 @@ class Signed:
 
 def signatures(database: Database, code: str, access: Access | None = None) -> list[Signed]:
     """Every signature that a reader sees, oldest first. Raises UnknownThing."""
-    return manifest(journal(database, code, access, kinds=[kind.value for kind in _KINDS]))
+    signed = journal(database, code, access, kinds=_SIGNED)
+    if not signed:
+        return []
+    places = {(fact["step"], fact["site"], fact["round"]) for fact in signed}
+    later = [*journal(database, code, access, kinds=_ENDING), *journal(database, code, access, kinds=_CHANGED, places=places)]
+    return manifest(sorted([*signed, *later], key=lambda fact: int(fact["seq"])))
 
 
 def manifest(facts: Iterable[Mapping[str, Any]]) -> list[Signed]:
