@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -22,6 +25,7 @@ def create_app(doors: Doors) -> FastAPI:
         openapi_url=None,  # ours: the API's alone, without the pages (insitu.api)
         docs_url=None,
         redoc_url=None,
+        lifespan=_few_threads,
     )
     app.state.doors, app.state.served = doors, Served()
     app.add_middleware(Guard)
@@ -30,6 +34,17 @@ def create_app(doors: Doors) -> FastAPI:
         app.include_router(router)
     app.mount("/static", Kept(packages=[("insitu.web", "static")]), name="static")
     return app
+
+
+# Pages are work of the processor, in Python: with the usual 40 at once, threads take it from each other all the time, and a page
+# costs two and a half times what it costs alone (docs/performance.md). More than two, as one may wait for its turn to write.
+THREADS = 4
+
+
+@asynccontextmanager
+async def _few_threads(_app: FastAPI) -> AsyncIterator[None]:
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 class Kept(StaticFiles):
