@@ -188,6 +188,10 @@ WORDS: dict[str, dict[str, str]] = {
     "demo_prefect": {"fr": "Prefect : {prefect}", "en": "Prefect: {prefect}"},
     "demo_report": {"fr": "Rapport : {report}", "en": "Report: {report}"},
     "demo_mail": {"fr": "Courriels : {mails} ({kinds}) dans {mail_folder}", "en": "Mails: {mails} ({kinds}) in {mail_folder}"},
+    "demo_pages": {
+        "fr": "Pages (avec --keep, ou insitu up) : {api} – {manager} ou {coordinator}, mot de passe {password}",
+        "en": "Pages (with --keep, or insitu up): {api} – {manager} or {coordinator}, password {password}",
+    },
     "demo_look": {
         "fr": "Le tableau des jalons : insitu status {experiment} --data {data}",
         "en": "The gate board: insitu status {experiment} --data {data}",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,12 +21,13 @@ from sqlalchemy import select
 
 from insitu import services
 from insitu.demo.mail import MailServer
-from insitu.demo.story import CHAPTERS, Story
+from insitu.demo.story import CHAPTERS, COORDINATOR, MANAGER, Story
 from insitu.words import terminal_locale, word
 from protocols.errors import Refused
 from sites import inbox, registry
 from sites.clock import SetClock
 from sites.database import Database, table
+from sites.identity.accounts import create_account
 from sites.readiness import make_ready
 from sites.settings import Settings
 from sites.tables import Experiment, Track
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+VISITORS = (MANAGER, COORDINATOR["CAEN"])
 CLOSED = ("COMPLETED", "Closed")
 
 
@@ -52,14 +55,15 @@ def show(data: Path | None, *, keep: bool = False, json: bool = False) -> None:
         services.log_to_terminal()
         stack.enter_context(_stopping_cleanly())
         clock, begun = SetClock(START), time.monotonic()
-        settings = _fresh(home, locale, clock)
+        password = token_urlsafe(12)
+        settings = _fresh(home, locale, clock, password)
         console.print(word("demo_clock", locale, data=settings.data))
         mail = stack.enter_context(MailServer(settings.data / "mail", _free_port()))
         settings = replace(settings, mail_url=mail.url)
         running = stack.enter_context(services.up(settings, "127.0.0.1", 0, console.print, clock, dispatch_every_s=0.05))
         story = Story(running.ledger, clock)
         _play(story, locale, console)
-        told = _outcome(story, running, mail, time.monotonic() - begun)
+        told = _outcome(story, running, mail, time.monotonic() - begun) | {"people": list(VISITORS), "password": password}
         typer.echo(json_format.dumps(told, ensure_ascii=False, indent=2)) if json else _say(told, locale, console)
         if keep:
             with services.until_told_to_stop() as stop:
@@ -77,14 +81,17 @@ def _stopping_cleanly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _fresh(home: Path, locale: str, clock: SetClock) -> Settings:
-    """Settings of a folder's own, with the library and the people of the example in its ledger."""
+def _fresh(home: Path, locale: str, clock: SetClock, password: str) -> Settings:
+    """Settings of a folder's own, with the library and the people of the example in its ledger; `VISITORS` sign in by that password."""
     settings = Settings.load(home, environment={"INSITU_LOCALE": locale})
     database = Database(settings.database_url)
     make_ready(database, clock)
     if inbox.experiments(database):
         raise Refused(f"{settings.data} already holds experiments. The demonstration wants a folder of its own: give another --data.")
     registry.import_file(database, (files("insitu.demo") / "sites.yaml").read_text("utf-8"), "sites.yaml")
+    with database.write() as connection:
+        for person in VISITORS:
+            create_account(connection, person, password, clock.now(), by=MANAGER)
     database.dispose()
     return settings
 
@@ -171,5 +178,6 @@ def _write_documents(story: Story, running: services.Running) -> list[Path]:
 def _say(told: dict[str, Any], locale: str, console: Console) -> None:
     report = [file for file in told["documents"] if "evaluation-report" in file]
     told = told | {"report": report[-1] if report else told["data"], "kinds": ", ".join(f"{n} {k}" for k, n in told["messages"].items())}
-    for key in ("demo_closed", "demo_prefect", "demo_report", "demo_mail", "demo_look", "demo_again"):
+    told |= {"manager": told["people"][0], "coordinator": told["people"][1]}
+    for key in ("demo_closed", "demo_pages", "demo_prefect", "demo_report", "demo_mail", "demo_look", "demo_again"):
         console.print(word(key, locale, **told))

@@ -350,3 +350,11 @@ def test_all_that_is_held_up_has_pages_of_its_own(visit: Visit, code: str) -> No
     assert f'href="/checkpoints/{code}:setup:METZ:1"' in text
     assert 'class="matrix"' not in text
     assert visit.get(f"/experiments/{code}?held=99").status_code == 200
+
+
+def test_a_page_says_what_is_late_while_prefect_is_away(visit: Visit, code: str, clock: SetClock) -> None:
+    visit.sign_in("nurse.caen")
+    sentence = "automated actions and Prefect’s own pages are late"
+    assert sentence not in visit.get(f"/experiments/{code}").text
+    clock.advance(timedelta(minutes=2))
+    assert sentence in visit.get(f"/experiments/{code}").text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -29,6 +29,8 @@ TABS = (
     ("/journal", N_("Journal")),
     ("/signatures", N_("Signatures")),
 )
+# Prefect is shown a change within seconds (docs/performance.md); after this long it is away, or nothing shows it anything.
+PREFECT_MAY_TAKE = timedelta(minutes=1)
 MANAGE = ("/manage", N_("Manage"))
 
 
@@ -54,8 +56,10 @@ def experiment_page(
     locale, tongue = seen.visitor.locale, language_of(request)
     tabs = [*TABS, MANAGE] if seen.access.is_manager else TABS
     head = summary(connection, seen.row, seen.plan, locale, seen.access)
+    waits_for = seen.visitor.doors.clock.now() - seen.row["changed_at"]
     given: Mapping[str, Any] = {
         "head": head,
+        "prefect_is_behind": seen.row["projected_seq"] < seen.row["seq"] and waits_for > PREFECT_MAY_TAKE,
         "site_options": [(one["code"], _called(one)) for one in head["sites"]],
         "tabs": [(address_of(seen.code, part), name) for part, name in tabs],
         "access": seen.access,
