@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -51,7 +51,6 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         super().__init__(work_pool_name, **(options | {"limit": options.get("limit") or LIMIT}))
         self.stuck_after = STUCK_AFTER
         self._in_flight: set[UUID] = set()
-        self._threads = ThreadPoolExecutor(self._limit, thread_name_prefix="track")
         self._flows: dict[UUID, Flow[..., Any]] = {}
 
     async def setup(self) -> None:
@@ -81,7 +80,7 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
             flow = await self._flow(flow_run)
             march = contextvars.Context().run  # not a copy: inside a live run's context it would become a subflow, which cannot rest
             settings = get_settings_context()
-            await asyncio.get_running_loop().run_in_executor(self._threads, march, _march, flow, flow_run, settings)
+            await in_thread(march, _march, flow, flow_run, settings)
         except Exception:
             log.exception("Flow run %s crashed in this worker", flow_run.id)
             return InsituResult(identifier=name, status_code=1)
@@ -173,6 +172,32 @@ async def _wait(poke: asyncio.Event, timeout_s: float) -> None:
     except TimeoutError:
         return
     poke.clear()
+
+
+async def in_thread(work: Callable[..., None], *given: Any) -> None:
+    """Wait for `work` done in a thread that does not outlive the program.
+
+    Prefect's client asks a server that is gone again for minutes; a pool's threads would hold the program's end up for as long. Whatever
+    is cut off by that is taken up at the next start, as after any crash.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error else done.set_result(None)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            work(*given)
+        except BaseException as caught:  # noqa: BLE001 -- it is raised where it is awaited
+            error = caught
+        with suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(end, error)
+
+    threading.Thread(target=run, name="track", daemon=True).start()
+    await done
 
 
 def _march(flow: Flow[..., Any], flow_run: FlowRun, settings: SettingsContext) -> None:
