@@ -75,8 +75,7 @@ class PrefectServer:
     def _wait(self, should_stop: Callable[[], bool]) -> None:
         prefect, limit = Prefect(self.api_url), time.monotonic() + START_LIMIT_S
         try:
-            # Its own life first: what answers on the port may be another server, for which ours has just made way.
-            while not (self.is_running and prefect.is_up()):
+            while not (self.is_running and prefect.is_up() and self._answers(prefect)):
                 if not self.is_running or time.monotonic() > limit:
                     self.stop()
                     raise PrefectUnavailable(
@@ -87,6 +86,11 @@ class PrefectServer:
                 time.sleep(0.2)
         finally:
             prefect.close()
+
+    def _answers(self, prefect: Prefect) -> bool:
+        """Whether what answers is ours: two that start at once choose the same port, and one of them makes way only seconds later."""
+        said = prefect.request("GET", "admin/settings")
+        return said is not None and Path(said["home"]) == self.home
 
     def stop(self) -> None:
         """End it, politely first; nothing happens when it has ended."""

@@ -26,6 +26,7 @@ from sites.settings import Settings
 
 if TYPE_CHECKING:
     from flows.house import House
+    from flows.server import PrefectServer
     from insitu.entrance.doors import Doors
 
 PREFECT_PORT = 4200
@@ -141,17 +142,36 @@ def _prefect(settings: Settings, say: Say) -> Iterator[Settings]:
         _say_if_away(settings, say)
         yield settings
         return
-    from flows.server import PrefectServer
-
-    server = PrefectServer(settings.data / "prefect" / "server", _prefect_port())
-    say(word("up_starting", terminal_locale(), url=server.ui_url))
     with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
-        stack.callback(server.stop)
-        starting = beside.submit(server.start)
+        starting = beside.submit(_started, stack, settings, say)
         import flows.worker  # noqa: F401 -- takes as long as the server's own start: both at once
 
-        starting.result()
+        server = starting.result()
         yield replace(settings, prefect_api_url=server.api_url, prefect_ui_url=server.ui_url)
+
+
+def _started(stack: ExitStack, settings: Settings, say: Say) -> PrefectServer:
+    """A Prefect server on its usual port, or on another when somebody took that one while ours was starting; the stack stops it."""
+    from flows.client import PrefectUnavailable
+    from flows.server import PrefectServer
+
+    over = threading.Event()
+    stack.callback(over.set)
+
+    def start(port: int) -> PrefectServer:
+        server = PrefectServer(settings.data / "prefect" / "server", port)
+        stack.callback(server.stop)
+        say(word("up_starting", terminal_locale(), url=server.ui_url))
+        server.start()
+        return server
+
+    port = _prefect_port()
+    try:
+        return start(port)
+    except PrefectUnavailable:
+        if over.is_set() or not port or _prefect_port() == port:
+            raise
+        return start(0)
 
 
 def _say_if_away(settings: Settings, say: Say) -> None:

@@ -6,10 +6,11 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from prefect.settings import temporary_settings
 from stage import Stage
 
-from flows.client import Prefect
+from flows.client import Prefect, PrefectUnavailable
 from flows.house import House, move_into
 from flows.projector import Projector
 from flows.server import PrefectServer
@@ -86,3 +87,10 @@ def test_everything_is_drawn_again_when_prefect_lost_its_database(stage: Stage, 
             "Awaiting Onboarding",
         }
         assert stage.incidents(running) == []
+
+
+def test_a_server_is_not_taken_for_ours_because_it_answers_on_our_port(prefect: PrefectServer, tmp_path: Path) -> None:
+    ours = PrefectServer(tmp_path / "server", prefect.port)
+    with pytest.raises(PrefectUnavailable, match="did not start"):
+        ours.start()
+    assert not ours.is_running
