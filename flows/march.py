@@ -36,7 +36,7 @@ def march(code: str, site: str) -> State:
         if early and not _keep_as_draft(place, client, run, present):
             _report_early_resume(place, code, site, present)
         if present.rest is not Rest.ENDED:
-            rest(client, run, present, place.settings.public_url)
+            rest(client, run, present)
     return State(type=StateType(present.type), name=present.state, message=present.message)
 
 

@@ -11,14 +11,10 @@ from uuid import UUID, uuid4, uuid5
 
 from flows.client import Run
 from flows.drift import External
-from flows.picture import Asked, Gate, Picture, checkpoint_url, experiment_url
+from flows.picture import Asked, Gate, Picture, experiment_url
 
 WOKEN = "Waking"  # a wake-up of ours; Prefect's Resume button gives another name (`flows.rest`)
 GATE_KEY = "insitu.gate"
-FORM = (
-    "What you fill in here becomes a draft of this checkpoint, unsigned and marked as coming from Prefect. It opens no gate: "
-    "someone who may must read it and complete it in insitu. {link}"
-)
 
 
 def state(wanted: Picture) -> dict[str, Any]:
@@ -34,11 +30,10 @@ def keyset(asked: Asked) -> dict[str, str]:
     return {part: f"{base}-{part}" for part in ("schema", "response", "description")}
 
 
-def form(asked: Asked, public_url: str) -> dict[str, str]:
+def form(asked: Asked) -> dict[str, str]:
     """The inputs that make the Resume dialog show a checkpoint's fields, by key."""
     keys = keyset(asked)
-    said = FORM.format(link=checkpoint_url(public_url, asked.checkpoint))
-    return {keys["schema"]: json.dumps(asked.schema, ensure_ascii=False), keys["description"]: said}
+    return {keys["schema"]: json.dumps(asked.schema, ensure_ascii=False), keys["description"]: asked.said}
 
 
 def waking(wanted: Picture) -> dict[str, Any]:

@@ -36,6 +36,8 @@ WORDS: dict[str, dict[str, str]] = {
         "open_page": "Open in insitu",
         "protocol": "Protocol",
         "sites": "Sites",
+        "form": "What you fill in here becomes a draft of this checkpoint, unsigned and marked as coming from Prefect. It opens no gate: "
+        "someone who may must read it and complete it in insitu. {link}",
     },
     "fr": {
         "round": "tour {round}",
@@ -51,6 +53,8 @@ WORDS: dict[str, dict[str, str]] = {
         "open_page": "Ouvrir dans insitu",
         "protocol": "Protocole",
         "sites": "Sites",
+        "form": "Ce que vous saisissez ici devient un brouillon de ce point de contrôle, non signé et marqué comme venant de Prefect. Il "
+        "n’ouvre aucun jalon : quelqu’un qui en a le droit doit le relire et le terminer dans insitu. {link}",
     },
 }
 
@@ -143,10 +147,11 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The one checkpoint a run at rest waits for the answers of: its name, and its form as JSON Schema for the Resume dialog."""
+    """The one checkpoint a run at rest waits for the answers of: its name, its form as JSON Schema, and what the Resume dialog says."""
 
     checkpoint: str
     schema: Mapping[str, Any]
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +190,18 @@ def picture(view: View, site: str, locale: str = "en", public_url: str = "") -> 
         tags=_tags(view, site),
         parameters=parameters(view, site),
         gates={row.key: _gate(view, row, locale) for row in _rounds(view, site)},
-        asked=_asked(view, live, locale) if rest is Rest.RESTS and state not in (ON_HOLD, CLOSED) else None,
+        asked=_asked(view, live, locale, public_url) if rest is Rest.RESTS and state not in (ON_HOLD, CLOSED) else None,
     )
 
 
-def _asked(view: View, live: list[StepView], locale: str) -> Asked | None:
+def _asked(view: View, live: list[StepView], locale: str, public_url: str) -> Asked | None:
     if len(live) != 1 or live[0].awaits != "answers":
         return None
     checkpoint = next(step.checkpoint for step in view.protocol.steps if step.id == live[0].step)
-    return Asked(f"{view.code}:{live[0].key}", draft_schema(checkpoint.form, locale)) if checkpoint and checkpoint.form else None
+    if checkpoint is None or not checkpoint.form:
+        return None
+    name = f"{view.code}:{live[0].key}"
+    return Asked(name, draft_schema(checkpoint.form, locale), WORDS[locale]["form"].format(link=checkpoint_url(public_url, name)))
 
 
 def parameters(view: View, site: str) -> dict[str, Any]:

@@ -292,7 +292,7 @@ class Projector:
     def _offer_form(self, run: Run, wanted: Picture, sent: Sent) -> None:
         """The Resume dialog's form, before the state that asks for it: without its form nobody could resume."""
         if wanted.asked and sent.get("form") != [run.id, *(keys := sorted(payloads.keyset(wanted.asked).values()))]:
-            self._prefect.offer(run.id, payloads.form(wanted.asked, self._settings.public_url))
+            self._prefect.offer(run.id, payloads.form(wanted.asked))
             sent["form"] = [run.id, *keys]
 
     def _show(self, run: Run, wanted: Picture) -> None:

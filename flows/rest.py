@@ -18,7 +18,7 @@ from flows.picture import Asked, Picture
 RESUMED_IN_PREFECT = "Resuming"  # what Prefect names the state its Resume button gives
 
 
-def rest(client: SyncPrefectClient, run: UUID, present: Picture, public_url: str) -> NoReturn:
+def rest(client: SyncPrefectClient, run: UUID, present: Picture) -> NoReturn:
     """Suspend the run as pictured, with the form it asks for, and leave its process. Raises Pause, which the engine and the worker know.
 
     When Prefect does not accept the state (someone cancelled the run meanwhile), the run still stops here and the projector
@@ -27,7 +27,7 @@ def rest(client: SyncPrefectClient, run: UUID, present: Picture, public_url: str
     # A fresh key each time: Prefect lets a repeated pause key through.
     details = StateDetails(pause_reschedule=True, pause_key=uuid4().hex)
     if present.asked:
-        offer(client, run, form(present.asked, public_url))  # before the state: without its form nobody could resume
+        offer(client, run, form(present.asked))  # before the state: without its form nobody could resume
         details.run_input_keyset = keyset(present.asked)
     state = State(type=StateType.PAUSED, name=present.state, message=present.message, state_details=details)
     answer = client.set_flow_run_state(run, state)
