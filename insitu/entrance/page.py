@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -109,8 +109,3 @@ def static_address(name: str) -> str:
     """The address of a static file, with a mark of its content: it may be kept for ever, and never grows stale."""
     mark = hashlib.sha256((files("insitu.web") / "static" / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?{mark}"
-
-
-def no_content() -> Response:
-    """Done, and nothing to show."""
-    return Response(status_code=204)

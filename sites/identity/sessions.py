@@ -59,6 +59,7 @@ def open_session(
 
     `proven_at` is when the person proved who they are, where that was not now: an OpenID provider may remember them from this morning.
     """
+    forget_old(connection, now)
     cookie = secrets.token_urlsafe(32)
     times = {"created_at": now, "seen_at": now, "proven_at": proven_at or now}
     row = {"id": fingerprint(cookie), "person": person, "method": method, "address": address, "agent": agent[:200]}

@@ -19,8 +19,6 @@ from sites.tables import Assignment, Conflict, Delegation, Deputy, Person, Train
 _ASSIGNMENT, _PERSON, _DEPUTY, _CONFLICT = table(Assignment), table(Person), table(Deputy), table(Conflict)
 _DELEGATION, _TRAINING = table(Delegation), table(Training)
 
-REQUIREMENTS = ("delegation", "training")
-
 
 def in_force(on: date | BindParameter[date]) -> ColumnElement[bool]:
     """The assignments in force on a local date, both ends included."""
