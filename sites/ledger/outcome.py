@@ -9,6 +9,7 @@ from protocols.engine import Decision
 from protocols.facts import FactKind
 from protocols.needs import needs
 from protocols.plan import Plan
+from sites.board import iso
 from sites.checkpoints import CheckpointId
 from sites.commands import Result
 
@@ -30,9 +31,5 @@ def outcome(name: CheckpointId, plan: Plan, decision: Decision, now: datetime, l
         "site": name.site or None,
         "round": name.round,
         "status": status,
-        "waiting_for": [{"what": need.what(locale), "role": need.role, "since": _iso(need.since)} for need in waits],
+        "waiting_for": [{"what": need.what(locale), "role": need.role, "since": iso(need.since)} for need in waits],
     } | ({"gate": moved[-1]} if moved else {})
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.isoformat().replace("+00:00", "Z") if moment else None
