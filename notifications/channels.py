@@ -13,6 +13,7 @@ import re
 import smtplib
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ from typing import Any
 from apprise import Apprise, AppriseAsset, NotifyFormat
 from apprise.plugins.email.base import NotifyEmail
 
+from notifications.cut_off import cut_off_after
 from notifications.render import Message, one_line
 from protocols.errors import DeliveryFailed, InvalidInput
 from protocols.phrase import Phrase
 from sites.preferences import scheme_of
 
 TIMEOUT_SECONDS = 10.0
+LONGEST_SENDING_SECONDS = 60.0  # well within a lease (notifications.attempts)
+# A server that kept us waiting is left alone for so long: everybody else's messages would wait for it in turn.
+REST_SECONDS = 60.0
 EMAIL = "email"
 # HTTP statuses that ask to come back later; other 4xx say that this channel will never accept the message.
 COME_BACK_LATER = frozenset({408, 425, 429})
@@ -36,6 +41,11 @@ ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(
 
 # No redirects: a host that is allowed must not send us on to one that is not.
 _ASSET = AppriseAsset(app_id="insitu", app_desc="insitu", http_redirects=False)
+
+# Nobody's out-of-office note is to answer a machine: RFC 3834, and what Exchange reads instead.
+AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
+# Until when (on the monotonic clock) a server is left alone.
+_resting: dict[tuple[str, str, int], float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,8 @@ def send(message: Message, person: Recipient, mail_url: str, allowed: Collection
 
     `mail_url` is an Apprise `mailto://host:port?from=…` or `mailtos://user:password@host?…` without recipient. A channel that
     `allowed` does not name (`Settings.channels`; None for any) is not called.
-    Blocks until the servers answer, at most about 10 seconds for each exchange with them.
+    Blocks until the servers answer, at most 10 seconds for each exchange with one and a minute in all; one that kept us waiting for so
+    long is not asked again for a minute, which is a passing failure.
     Only the scheme of a channel is ever told: an address can hold a secret anywhere (Apprise's private form still shows
     webhook paths and headers).
     Raises DeliveryFailed when no way worked, permanent when none will work later either.
@@ -134,17 +145,33 @@ def _plugin(address: str) -> Any:
 
 def _notify(plugin: Any, message: Message, way: str) -> None:
     """Mail gets the HTML, from which Apprise makes the text part; every other channel gets the text."""
+    server = _server_of(plugin)
+    if _resting.get(server, 0) > time.monotonic():
+        raise DeliveryFailed(
+            _failure(way, Phrase("the server did not answer a moment ago, and is asked again in a minute")), permanent=False
+        )
     is_mail = isinstance(plugin, NotifyEmail)
     if is_mail:
-        plugin.headers = {**plugin.headers, **message.headers}
+        plugin.headers = {**plugin.headers, **AUTOMATIC, **message.headers}
     body, body_format = (message.html, NotifyFormat.HTML) if is_mail else (message.text, NotifyFormat.TEXT)
     apprise = Apprise()
     apprise.add(plugin)
-    with _listening() as heard:
+    begun = time.monotonic()
+    with _listening() as heard, cut_off_after(LONGEST_SENDING_SECONDS) as is_cut:
         if apprise.notify(title=message.subject, body=body, body_format=body_format):
             return
+    if time.monotonic() - begun >= TIMEOUT_SECONDS:
+        _resting[server] = time.monotonic() + REST_SECONDS
+    if is_cut.is_set():
+        heard.append((Phrase("the server took longer than {seconds} s", seconds=round(LONGEST_SENDING_SECONDS)), False))
     cause, permanent = heard[-1] if heard else (Phrase("not sent, and Apprise gives no reason"), False)
     raise DeliveryFailed(_failure(way, cause), permanent=permanent)
+
+
+def _server_of(plugin: Any) -> tuple[str, str, int]:
+    """Whom a message is handed to: a service, with the host and port where the address names them."""
+    host = getattr(plugin, "smtp_host", None) or getattr(plugin, "host", None) or ""
+    return scheme_of(plugin.url()), str(host), int(getattr(plugin, "port", None) or 0)
 
 
 def _failure(way: str, cause: str) -> Phrase:

@@ -75,22 +75,41 @@ class Dispatcher:
         self.letters = Letters(database, clock, settings, self.name, self.incidents, self.unsubscribing)
 
     def run(self, stop: threading.Event, poll_s: float = POLL_SECONDS) -> None:
-        """Fire the timers that are due and send what is owed, until `stop` is set. A failure is logged and tried again."""
+        """Fire the timers that are due and send what is owed, until `stop` is set. A failure is logged and tried again.
+
+        Each in a lane of its own: a deadline never waits for a mail server, nor does a letter, which somebody sits waiting for.
+        """
+        lanes = {"deadlines": self.ledger.fire_timers, "letters": self._send_letter, "notices": self._send_notice}
+        threads = [
+            threading.Thread(target=self._keep_doing, args=(work, stop, poll_s), name=f"{name} of {self.name}", daemon=True)
+            for name, work in lanes.items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _keep_doing(self, work: Callable[[], int], stop: threading.Event, poll_s: float) -> None:
         while not stop.is_set():
-            done = [self._attempt(self.ledger.fire_timers), self._attempt(lambda: self.run_once(limit=1))]
-            if not any(done):
+            if not self._attempt(work):
                 stop.wait(poll_s)
 
     def run_once(self, limit: int = 20) -> int:
         """Deal with up to `limit` letters and notices that are owed now; returns how many. Raises DatabaseUnavailable."""
         for count in range(limit):
-            if self.letters.send_one():  # first: somebody waits before the page that promised one
-                continue
-            notice = self._claim()
-            if notice is None:
+            if not (self._send_letter() or self._send_notice()):
                 return count
-            self._deal_with(notice)
         return limit
+
+    def _send_letter(self) -> int:
+        return int(self.letters.send_one())
+
+    def _send_notice(self) -> int:
+        notice = self._claim()
+        if notice is None:
+            return 0
+        self._deal_with(notice)
+        return 1
 
     def _attempt(self, work: Callable[[], int]) -> int:
         try:
@@ -211,7 +230,7 @@ class Dispatcher:
             is_ordinary = not is_duty(kind, deadline, now, is_legal=is_legal, timezone=wishes.timezone)
             if before is not None and before["state"] not in attempts.UNDECIDED:
                 return SEND_NOW, is_ordinary
-            when = decide(kind, deadline, wishes, now, is_legal=is_legal)
+            when = decide(kind, deadline, wishes, now, is_legal=is_legal, due=notice["next_at"])
             may_gather = is_ordinary and when == SEND_NOW and not (deadline and now < deadline <= now + digests.WINDOW)
             was_tried = before is not None and before["state"] == "failed"
             if may_gather and not was_tried and digests.is_flood(connection, person["id"], now, self.at_once):

@@ -79,10 +79,11 @@ class Letters:
 
     def _claim(self) -> Row | None:
         now = self.clock.now()
+        ripe = and_(_owed(now), digests.is_complete(now))
         with self.database.read() as connection:
-            if not connection.execute(select(exists().where(_owed(now)))).scalar():
+            if not connection.execute(select(exists().where(ripe))).scalar():
                 return None
-        first = select(_LETTER.c.id).where(_owed(now)).order_by(_LETTER.c.next_at, _LETTER.c.id).limit(1).with_for_update(skip_locked=True)
+        first = select(_LETTER.c.id).where(ripe).order_by(_LETTER.c.next_at, _LETTER.c.id).limit(1).with_for_update(skip_locked=True)
         claim = update(_LETTER).where(_LETTER.c.id == first.scalar_subquery(), _owed(now))
         with self.database.write() as connection:
             values = {"leased_by": self.name, "leased_until": now + attempts.LEASE}

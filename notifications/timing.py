@@ -42,10 +42,13 @@ def is_duty(kind: str, deadline: datetime | None, now: datetime, *, is_legal: bo
     return kind == "reminder" and deadline is not None and _days_until(deadline, now, timezone) <= NEAR_DAYS
 
 
-def decide(kind: str, deadline: datetime | None, wishes: Wishes, now: datetime, *, is_legal: bool = False) -> When:
+def decide(
+    kind: str, deadline: datetime | None, wishes: Wishes, now: datetime, *, is_legal: bool = False, due: datetime | None = None
+) -> When:
     """When a notice goes to the person of these wishes.
 
     `deadline` is that of the step it speaks of while the step waits, `is_legal` whether the protocol counts it by the legal calendar.
+    A reminder that fell `due` at the very hour of the digest, or shortly before and is decided only after, is still in that one.
     Quiet hours put off every notice, days off only what is no duty. Nothing is put off past a deadline still ahead: what would be is
     sent at once. A deadline that has passed hurries nothing: a step falls late at midnight, and is told in the morning.
     """
@@ -53,18 +56,23 @@ def decide(kind: str, deadline: datetime | None, wishes: Wishes, now: datetime, 
     if not duty and kind in wishes.muted:
         return MUTED
     if not duty and wishes.digest:
-        at = digest_moment(wishes, now)
+        at = digest_moment(wishes, now, due if kind == "reminder" else None)
         if not _falls_before(deadline, at, now):
             return When(Timing.DIGEST, at)
     at = allowed_from(wishes, now, days_off=wishes.working_days and not duty)
     return SEND_NOW if at == now or _falls_before(deadline, at, now) else When(Timing.POSTPONE, at)
 
 
-def digest_moment(wishes: Wishes, now: datetime) -> datetime:
-    """When the next digest after `now` goes out, in aware UTC: at the hour wished, or as soon after as the person may be told."""
-    today, hour = _local(now, wishes).date(), _hour(wishes.digest_at)
-    moments = (_instant(today + days * ONE_DAY, hour, wishes) for days in range(3))
-    return allowed_from(wishes, next(at for at in moments if at > now), days_off=wishes.working_days)
+def digest_moment(wishes: Wishes, now: datetime, due: datetime | None = None) -> datetime:
+    """When the next digest after `now` goes out, in aware UTC: at the hour wished, or as soon after as the person may be told.
+
+    With `due`, the first from that moment on: one whose hour has come already, where `due` lies within the last day.
+    """
+    since = now if due is None else max(due, now - ONE_DAY)
+    first, hour = _local(since, wishes).date(), _hour(wishes.digest_at)
+    moments = (_instant(first + days * ONE_DAY, hour, wishes) for days in range(3))
+    at = allowed_from(wishes, next(at for at in moments if at > since or at == due), days_off=wishes.working_days)
+    return at if at > now or allowed_from(wishes, now, days_off=wishes.working_days) == now else digest_moment(wishes, now)
 
 
 def allowed_from(wishes: Wishes, now: datetime, *, days_off: bool) -> datetime:

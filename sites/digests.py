@@ -7,20 +7,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, not_, or_, select, update
 
 from sites.database import table
 from sites.letters import owe_letter
 from sites.preferences import ORDINARY
-from sites.tables import Assignment, Delivery, Experiment, Letter, Notice
+from sites.tables import Assignment, Delivery, Experiment, Letter, Notice, Timer
 
 _DELIVERY, _NOTICE, _LETTER = table(Delivery), table(Notice), table(Letter)
-_ASSIGNMENT, _EXPERIMENT = table(Assignment), table(Experiment)
+_ASSIGNMENT, _EXPERIMENT, _TIMER = table(Assignment), table(Experiment), table(Timer)
 
 DAILY, FLOOD = "digest", "flood"
 # More ordinary notices than these within the window, and they go as one message.
 AT_ONCE = 5
 WINDOW = timedelta(minutes=10)
+# How long a digest waits for what belongs in it.
+LONGEST_WAIT = timedelta(minutes=2)
 # A backlog is not read to its end to know that it is one.
 LOOK_AHEAD = 200
 
@@ -54,6 +56,13 @@ _OPEN_FLOOD = (
     .order_by(_LETTER.c.id)
     .limit(1)
 )
+
+
+def is_complete(now: datetime) -> ColumnElement[bool]:
+    """Whether a letter that is owed may go: a digest waits, two minutes at most, for what fell due by its hour and is not in it yet."""
+    to_fire = exists().where(_TIMER.c.kind == "reminder", _TIMER.c.fire_at <= _LETTER.c.next_at)
+    to_decide = exists().where(_NOTICE.c.state == "owed", _NOTICE.c.next_at <= _LETTER.c.next_at)
+    return or_(_LETTER.c.kind != DAILY, _LETTER.c.next_at <= now - LONGEST_WAIT, not_(or_(to_fire, to_decide)))
 
 
 def join_daily(connection: Connection, person: str, at: datetime, now: datetime) -> str:

@@ -146,7 +146,7 @@ class MachinesReports(Writer):
         key, now = StepKey(alarm["step"], alarm["site"]), self._now(loaded.row)
         command = commands.Remember(key, alarm["round"], alarm["kind"], alarm["occasion"])
         loaded, decision = self._decide(connection, loaded, command, now)
-        self._write(connection, loaded, decision)
+        self._write(connection, loaded, decision, due=alarm["fire_at"])
         step = decision.state.step(key)
         if alarm["kind"] == "reconsider" and step.status.is_live and step.round == alarm["round"]:
             place, _ = place_of(decision.state, key.site)

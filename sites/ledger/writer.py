@@ -119,10 +119,10 @@ class Writer:
             whole = load(connection, loaded.row)
             return whole, decide(whole.plan, whole.state, command, now)
 
-    def _write(self, connection: Connection, loaded: Loaded, decision: Decision) -> bool:
+    def _write(self, connection: Connection, loaded: Loaded, decision: Decision, due: datetime | None = None) -> bool:
         """Write everything a decision brings about; False, and nothing written, when the experiment has moved on since it was loaded.
 
-        A decision without facts writes nothing.
+        A decision without facts writes nothing. Its messages are owed from `due` on, without it from now on.
         """
         if not decision.facts:
             return True
@@ -136,7 +136,7 @@ class Writer:
         connection.execute(_INSERT_FACT, rows)
         timers.forget_moved(connection, loaded.id, decision.facts)
         timers.set_alarms(connection, loaded.id, alarms(loaded.plan, decision))
-        owe(connection, loaded.row, messages(loaded.plan, decision), now)
+        owe(connection, loaded.row, messages(loaded.plan, decision), due or now)
         return True
 
     def _now(self, row: Mapping[str, Any]) -> datetime:

@@ -7,10 +7,11 @@ from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import insert, select, update
-from world import START, World, crash_while_sending
+from world import PROTOCOL, START, World, crash_while_sending
 
 from notifications.attempts import LONGEST_BACK_OFF
 from protocols.errors import InvalidInput, NotAssigned, UnknownThing
+from sites import releases
 from sites.database import table
 from sites.digests import AT_ONCE, WINDOW
 from sites.identity.access import entries
@@ -56,6 +57,23 @@ def test_a_digest_of_twelve_notices_is_one_mail(each_world: World) -> None:
     assert Counter(world.log("state", "channel")) == {("sent", "email"): 12}
     world.clock.advance(2 * DAY)
     assert world.dispatch() == []
+
+
+def test_a_reminder_due_at_the_hour_of_the_digest_is_in_it(each_world: World) -> None:
+    """The protocol's reminder falls at 08:00, the hour at which digests go out by themselves."""
+    world = each_world
+    only_alice(world)
+    early = PROTOCOL.replace("version: 1.0.0", "version: 1.1.0").replace("remind: [{before: 2d}]", "remind: [{before: 5d}]")
+    releases.add(world.database, early, world.clock)
+    world.wish("alice", digest=True)
+    world.launch()
+    world.dispatch()
+    world.at("2026-03-03T08:00")
+    assert world.dispatch() == ["alice"]
+    world.at("2026-03-07T08:00:01")
+    assert world.dispatch() == []  # the digest waits for what is due by its hour
+    world.ledger.fire_timers()
+    assert world.dispatch() == ["alice"]
 
 
 def test_a_digest_leaves_out_what_was_overtaken_and_is_not_sent_empty(world: World) -> None:

@@ -99,6 +99,7 @@ class World:
     database: Database
     mailbox: Mailbox
     clock: SetClock
+    mail_url: str = ""  # another server than the mailbox
 
     @property
     def ledger(self) -> Ledger:
@@ -113,7 +114,9 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        return Settings(Path(), self.database.url, "https://insitu.example.org", mail_url=self.mailbox.url, locale="en", key=KEY)
+        return Settings(
+            Path(), self.database.url, "https://insitu.example.org", mail_url=self.mail_url or self.mailbox.url, locale="en", key=KEY
+        )
 
     def dispatch(self) -> list[str]:
         """Send everything owed now; who got a mail, in alphabetical order."""
