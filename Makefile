@@ -27,8 +27,9 @@ bench: $(READY)
 	$(BIN)/python -m bench gates --clients 8
 	$(BIN)/python -m bench flat
 
+# An hour or two; what has passed at this commit is not run again. Figures are appended to .insitu-soak/figures.jsonl.
 soak: $(READY)
-	$(BIN)/pytest tests/journey/test_crash.py tests/insitu/test_schemathesis.py -m soak
+	$(BIN)/pytest tests/journey/test_soak.py tests/insitu/test_schemathesis.py -m soak
 
 # The lock holds versions and hashes only: whoever installs chooses the index.
 # The pictures of docs/, taken while the story of a newcomer is played in a browser.

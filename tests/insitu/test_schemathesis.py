@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from figures import keep, skip_if_done
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -39,6 +40,7 @@ CHECKS: Any = [
     response_schema_conformance,
 ]
 OPERATIONS = [one["operationId"] for one in operations(describe(ROUTERS))]
+EXAMPLES = -(-10_000 // len(OPERATIONS))  # ten thousand in all
 ENDING = ("holdExperiment", "stopExperiment")  # of an experiment that nothing else needs
 
 
@@ -147,6 +149,9 @@ def test_whatever_is_sent_the_answer_is_one_of_the_documents(world: World, name:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_whatever_is_sent_for_longer(world_on_postgresql: World, name: str) -> None:
-    run(world_on_postgresql, name, 200)
+    skip_if_done(done := f"hostile bodies {name}")
+    run(world_on_postgresql, name, EXAMPLES)
+    keep(done, requests=EXAMPLES, failures=0)

@@ -6,14 +6,14 @@ import json
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from town import LOCAL, ROLES
 
-from protocols.errors import InvalidInput, Refused
+from protocols.errors import DatabaseUnavailable, InvalidInput, Refused
 from sites import inbox
 from sites.database import Database
 from sites.ledger import Ledger
@@ -84,15 +84,24 @@ def client(settings: Settings, name: str, launches: int) -> None:
     record = Record(settings.data / f"{name}.commands")
     asked, answered = record.asked(), record.answered()
     for command_id in asked.keys() - answered.keys():
-        record.write({"id": command_id, "answer": carry_out(ledger, command_id, asked[command_id])})
+        record.write({"id": command_id, "answer": patiently(carry_out, ledger, command_id, asked[command_id])})
     chance = random.Random(f"{name} {len(asked)}")
     launches -= sum(command[0] == "launch" for command in asked.values())
     for number in range(len(asked), 1_000_000):
-        command = next_command(database, ledger, chance, launches > 0)
+        command = patiently(next_command, database, ledger, chance, launches > 0)
         launches -= command[0] == "launch"
         command_id = f"{name}-{number}"
         record.write({"id": command_id, "ask": command})
-        record.write({"id": command_id, "answer": carry_out(ledger, command_id, command)})
+        record.write({"id": command_id, "answer": patiently(carry_out, ledger, command_id, command)})
+
+
+def patiently(do: Callable[..., Any], *arguments: Any) -> Any:
+    """What `do` gives, asked again while the database is away; a command goes on under its id: nobody knows if it was done."""
+    while True:
+        try:
+            return do(*arguments)
+        except DatabaseUnavailable:
+            threading.Event().wait(IDLE_S)
 
 
 def next_command(database: Database, ledger: Ledger, chance: random.Random, may_launch: bool) -> list[Any]:
@@ -139,7 +148,7 @@ def timer(settings: Settings, name: str) -> None:
     _, ledger = opened(settings)
     idle = threading.Event()
     while True:
-        ledger.fire_timers()
+        patiently(ledger.fire_timers)
         idle.wait(IDLE_S)
 
 
@@ -148,11 +157,15 @@ def machine(settings: Settings, name: str) -> None:
     database, ledger = opened(settings)
     idle = threading.Event()
     while True:
-        for experiment in inbox.experiments(database):
-            for owed in inbox.owed_actions(database, experiment["code"], ""):
-                ledger.owe_notice(owed["checkpoint"], "notify", owed["with"]["to"], occasion=owed["with"]["notice"], details=owed["with"])
-                ledger.record_action(owed["checkpoint"], owed["index"], {})
+        patiently(do_what_is_owed, database, ledger)
         idle.wait(IDLE_S)
+
+
+def do_what_is_owed(database: Database, ledger: Ledger) -> None:
+    for experiment in inbox.experiments(database):
+        for owed in inbox.owed_actions(database, experiment["code"], ""):
+            ledger.owe_notice(owed["checkpoint"], "notify", owed["with"]["to"], occasion=owed["with"]["notice"], details=owed["with"])
+            ledger.record_action(owed["checkpoint"], owed["index"], {})
 
 
 def projector(settings: Settings, name: str) -> None:

