@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from protocols.conditions import compile_condition
 from protocols.model import FieldType, FormField
+from protocols.numbers import readings
 from protocols.phrase import Phrase
 from protocols.plan import converted, converters
 
 MAX_TEXT = 10_000
 MAX_ROWS = 5_000
+# Whatever day is answered has a day before and after it on every clock of the world.
+EARLIEST, LATEST = date(1000, 1, 1), date(9000, 12, 31)
+_UNSEEN = frozenset({"Cf", "Cc", "Zs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Where a form is filled in: its date, and its time zone, None where answers are judged on their own clocks."""
+
+    today: date
+    zone: ZoneInfo | None = None
 
 
 def check_answers(
-    form: Iterable[FormField], answers: Mapping[str, Any], today: date, context: Mapping[str, Any] | None = None
+    form: Iterable[FormField],
+    answers: Mapping[str, Any],
+    today: date,
+    context: Mapping[str, Any] | None = None,
+    timezone: str = "",
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The answers as they will be kept, and a message for each refused field, by path (`sus_scores.2.score`).
 
     Kept answers are JSON values: numbers stay numbers, dates are ISO 8601 texts, a field hidden by `show_if` or left blank is absent.
-    `today` is the date where the form is filled in. `context` holds the other names `show_if` may read.
+    `today` is the date where the form is filled in, on the clocks of `timezone`, which also say on which day an answered moment falls.
+    `context` holds the other names `show_if` may read.
     """
-    fields = tuple(form)
+    return _checked(tuple(form), answers, Here(today, ZoneInfo(timezone) if timezone else None), context or {})
+
+
+def _checked(
+    fields: tuple[FormField, ...], answers: Mapping[str, Any], here: Here, context: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
     errors: dict[str, str] = {
         name: Phrase("this form has no such field; it has {fields}", fields=_listed(field.id for field in fields))
         for name in _unknown(fields, answers)
@@ -32,28 +57,32 @@ def check_answers(
     kept: dict[str, Any] = {}
     for field in fields:
         value = answers.get(field.id)
-        if not _is_shown(field, fields, kept, context or {}):
+        if not _is_shown(field, fields, kept, context):
             continue
         if _is_blank(value):
             if field.required:
                 errors[field.id] = Phrase("an answer is required")
             continue
         try:
-            kept[field.id] = _CHECKS[field.type](field, value, today)
+            kept[field.id] = _CHECKS[field.type](field, value, here)
         except _Refusals as refused:
             errors |= {f"{field.id}{path}": message for path, message in refused.by_path.items()}
     return kept, errors
 
 
 def shown_fields(
-    form: Iterable[FormField], answers: Mapping[str, Any], today: date, context: Mapping[str, Any] | None = None
+    form: Iterable[FormField],
+    answers: Mapping[str, Any],
+    today: date,
+    context: Mapping[str, Any] | None = None,
+    timezone: str = "",
 ) -> frozenset[str]:
     """The ids of the fields that apply to these answers: all but those that `show_if` hides, as `check_answers` reads it."""
     fields = tuple(form)
     if all(field.show_if is None for field in fields):
         return frozenset(field.id for field in fields)
     known = {field.id: answers[field.id] for field in fields if field.id in answers}
-    kept, shown = check_answers(fields, known, today, context)[0], set()
+    kept, shown = check_answers(fields, known, today, context, timezone)[0], set()
     for place, field in enumerate(fields):
         before = {one.id: kept[one.id] for one in fields[:place] if one.id in kept}
         if _is_shown(field, fields, before, context or {}):
@@ -72,7 +101,12 @@ def _unknown(fields: tuple[FormField, ...], answers: Mapping[str, Any]) -> list[
 
 
 def _is_blank(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip()) or value == []
+    return value is None or (isinstance(value, str) and says_nothing(value)) or value == []
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text has no character that can be seen: blanks, and marks without a width of their own."""
+    return all(character.isspace() or unicodedata.category(character) in _UNSEEN for character in text)
 
 
 def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
@@ -81,7 +115,7 @@ def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str
     return compile_condition(field.show_if).evaluate({**context, "answers": converted(kept, converters(fields))}).holds
 
 
-def _text(field: FormField, value: Any, today: date) -> str:
+def _text(field: FormField, value: Any, here: Here) -> str:
     if not isinstance(value, str):
         raise _Refusals(Phrase("expected text, not {value}", value=_described(value)))
     if len(value) > MAX_TEXT:
@@ -93,14 +127,22 @@ def _text(field: FormField, value: Any, today: date) -> str:
     return value
 
 
-def _number(field: FormField, value: Any, today: date) -> float | int:
+def _number(field: FormField, value: Any, here: Here) -> float | int:
+    _refuse_two_readings(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:  # NaN is not below either
         raise _Refusals(Phrase("expected a number, not {value}", value=_described(value)))
     _within(field, value, field.unit or "")
     return value if abs(value) <= 2**53 else float(value)
 
 
-def _integer(field: FormField, value: Any, today: date) -> int:
+def _refuse_two_readings(value: Any) -> None:
+    if isinstance(value, str) and (meant := readings(value)):
+        words = {"value": value, "whole": str(meant[0]), "part": meant[1]}  # a fraction is told with the reader's own mark
+        raise _Refusals(Phrase("{value} can be read in two ways: write {whole} without a mark in it, or {part}", **words))
+
+
+def _integer(field: FormField, value: Any, here: Here) -> int:
+    _refuse_two_readings(value)
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
@@ -131,20 +173,22 @@ def _plain(value: float) -> float | int:
     return int(value) if value == int(value) else value
 
 
-def _boolean(field: FormField, value: Any, today: date) -> bool:
+def _boolean(field: FormField, value: Any, here: Here) -> bool:
     if not isinstance(value, bool):
         raise _Refusals(Phrase("expected true or false, not {value}", value=_described(value)))
     return value
 
 
-def _date(field: FormField, value: Any, today: date) -> str:
+def _date(field: FormField, value: Any, here: Here) -> str:
     try:
         day = date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise _Refusals(Phrase("expected a date such as {today}, not {value}", today=today, value=_described(value))) from None
-    if (earliest := _bound(field.min, today)) and day < earliest:
+        raise _Refusals(Phrase("expected a date such as {today}, not {value}", today=here.today, value=_described(value))) from None
+    if not EARLIEST <= day <= LATEST:
+        raise _Refusals(Phrase("no such year can be meant: {year}", year=str(day.year)))
+    if (earliest := _bound(field.min, here.today)) and day < earliest:
         raise _Refusals(Phrase("must not be before {bound}", bound=earliest))
-    if (latest := _bound(field.max, today)) and day > latest:
+    if (latest := _bound(field.max, here.today)) and day > latest:
         raise _Refusals(Phrase("must not be after {bound}", bound=latest))
     return day.isoformat()
 
@@ -155,19 +199,21 @@ def _bound(bound: float | str | None, today: date) -> date | None:
     return today if bound == "today" else date.fromisoformat(str(bound))
 
 
-def _datetime(field: FormField, value: Any, today: date) -> str:
+def _datetime(field: FormField, value: Any, here: Here) -> str:
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        example = f"{today.isoformat()}T09:30:00+01:00"
+        example = f"{here.today.isoformat()}T09:30:00+01:00"
         raise _Refusals(
             Phrase("expected a date and time such as {example}, not {value}", example=example, value=_described(value))
         ) from None
     if moment.tzinfo is None:
         raise _Refusals(Phrase("the time needs its zone, such as +01:00 or Z"))
-    if field.min is not None and _compared(moment, field.min, today) < 0:
+    if not EARLIEST <= moment.date() <= LATEST:
+        raise _Refusals(Phrase("no such year can be meant: {year}", year=str(moment.year)))
+    if field.min is not None and _compared(moment, field.min, here) < 0:
         raise _Refusals(Phrase("must not be before {bound}", bound=_named(field.min)))
-    if field.max is not None and _compared(moment, field.max, today) > 0:
+    if field.max is not None and _compared(moment, field.max, here) > 0:
         raise _Refusals(Phrase("must not be after {bound}", bound=_named(field.max)))
     return moment.isoformat()
 
@@ -179,29 +225,31 @@ def _named(bound: float | str) -> Any:
     return date.fromisoformat(str(bound)) if len(str(bound)) == len("2026-01-31") else bound
 
 
-def _compared(moment: datetime, bound: float | str, today: date) -> int:
-    """Below, at or above a bound (-1, 0, 1): by day for `today` or a date, by the answer's own wall clock for a time without a zone."""
+def _compared(moment: datetime, bound: float | str, here: Here) -> int:
+    """Below, at or above a bound (-1, 0, 1): by day for `today` or a date, by the wall clock for a time without a zone, both as they are
+    where the form is filled in."""
+    moment = moment.astimezone(here.zone) if here.zone else moment
     if bound == "today" or len(str(bound)) == len("2026-01-31"):
-        day = today if bound == "today" else date.fromisoformat(str(bound))
+        day = here.today if bound == "today" else date.fromisoformat(str(bound))
         return (moment.date() > day) - (moment.date() < day)
     limit = datetime.fromisoformat(str(bound))
     given = moment if limit.tzinfo else moment.replace(tzinfo=None)
     return (given > limit) - (given < limit)
 
 
-def _choice(field: FormField, value: Any, today: date) -> str:
+def _choice(field: FormField, value: Any, here: Here) -> str:
     if value not in field.option_values:
         raise _Refusals(Phrase("expected one of {options}, not {value}", options=_listed(field.option_values), value=_described(value)))
     return str(value)
 
 
-def _choices(field: FormField, value: Any, today: date) -> list[str]:
+def _choices(field: FormField, value: Any, here: Here) -> list[str]:
     if not isinstance(value, list):
         raise _Refusals(Phrase("expected a list of choices, not {value}", value=_described(value)))
-    return list(dict.fromkeys(_choice(field, item, today) for item in value))
+    return list(dict.fromkeys(_choice(field, item, here) for item in value))
 
 
-def _file(field: FormField, value: Any, today: date) -> dict[str, Any]:
+def _file(field: FormField, value: Any, here: Here) -> dict[str, Any]:
     """A file is a reference to a stored document: `{"name", "hash", "size"}`."""
     if not isinstance(value, dict) or not {"name", "hash"} <= set(value) <= {"name", "hash", "size"}:
         raise _Refusals(Phrase("expected a stored file with its name and hash, not {value}", value=_described(value)))
@@ -216,12 +264,12 @@ def _file(field: FormField, value: Any, today: date) -> dict[str, Any]:
     return dict(value)
 
 
-def _table(field: FormField, value: Any, today: date) -> list[dict[str, Any]]:
+def _table(field: FormField, value: Any, here: Here) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise _Refusals(Phrase("expected a list of rows, not {value}", value=_described(value)))
     if len(value) > MAX_ROWS:
         raise _Refusals(Phrase("the table has {count} rows; at most {most} are kept", count=len(value), most=MAX_ROWS))
-    checked = [check_answers(field.columns, row, today) for row in value]
+    checked = [_checked(tuple(field.columns), row, here, {}) for row in value]
     if errors := {f".{number}.{path}": text for number, (_, refused) in enumerate(checked) for path, text in refused.items()}:
         raise _Refusals(by_path=errors)
     return [row for row, _ in checked]
@@ -236,7 +284,7 @@ def _described(value: Any) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}…"
 
 
-_CHECKS: dict[FieldType, Callable[[FormField, Any, date], Any]] = {
+_CHECKS: dict[FieldType, Callable[[FormField, Any, Here], Any]] = {
     FieldType.TEXT: _text,
     FieldType.LONG_TEXT: _text,
     FieldType.PERSON: _text,

@@ -44,9 +44,10 @@ def launched(
     release = find_release(connection, protocol, version)
     plan = plan_of(connection, release["hash"])
     places = _places(connection, sites)
-    today = clocks.local_date(now, Place(places[0]["territory"], places[0]["timezone"]))
+    place = Place(places[0]["territory"], places[0]["timezone"])
+    today = clocks.local_date(now, place)
     of = policy.require_manager(connection, by, on=today, to=Phrase("launch {protocol}", protocol=protocol))
-    kept, errors = check_answers(plan.protocol.launch, launch, today)
+    kept, errors = check_answers(plan.protocol.launch, launch, today, timezone=place.timezone)
     if errors:
         raise InvalidAnswers(f"launch of {protocol}", errors)
     decision = decide(plan, State(), Launch(by, tuple(places), kept, title or "", of), now)

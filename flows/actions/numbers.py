@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -39,6 +40,8 @@ def day(moment: datetime | date | str | None, locale: str, timezone: str = "UTC"
 
 def minute(moment: datetime, locale: str, timezone: str = "UTC") -> str:
     """The date and the time at that time zone, with its offset: `3 mars 2027, 14:05 (UTC+01:00)`."""
-    local = moment.astimezone(ZoneInfo(timezone))
+    with suppress(OverflowError):  # at the end of the calendar no other zone can show it
+        moment = moment.astimezone(ZoneInfo(timezone))
+    local = moment
     offset = local.strftime("%z")
-    return f"{day(local, locale, timezone)}, {local:%H:%M} (UTC{offset[:3]}:{offset[3:]})"
+    return f"{day(local.date(), locale)}, {local:%H:%M} (UTC{offset[:3]}:{offset[3:]})"

@@ -8,6 +8,7 @@ from typing import Any
 
 from protocols.errors import InvalidInput, did_you_mean
 from protocols.model import FieldType, FormField
+from protocols.numbers import number_of, readings
 
 _TRUE, _FALSE = ("true", "yes", "oui", "vrai", "1"), ("false", "no", "non", "faux", "0")
 
@@ -36,6 +37,8 @@ def typed(field: FormField, text: str) -> Any:
         return _READERS.get(field.type, str)(text)
     except ValueError:
         expected = _EXPECTED.get(field.type, "text")
+        if field.type in (FieldType.NUMBER, FieldType.INTEGER) and (meant := readings(text)):
+            expected += f" that can be read in one way: write {meant[0]}, or {meant[1]}"
         raise InvalidInput(f"--set {field.id}={text}: `{field.id}` should be {expected}.") from None
 
 
@@ -46,8 +49,10 @@ def _boolean(text: str) -> bool:
 
 
 def _number(text: str) -> float | int:
-    plain = text.replace("\u202f", "").replace("\u00a0", "").replace(" ", "").replace(",", ".")
-    return int(plain) if plain.lstrip("+-").isdecimal() else float(plain)
+    number = number_of(text, decimal=".")
+    if isinstance(number, str):
+        raise ValueError
+    return number
 
 
 def _integer(text: str) -> int:

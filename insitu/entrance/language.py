@@ -16,7 +16,7 @@ from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_decimal, format_percent, get_decimal_symbol
 from babel.support import Translations
 
 from protocols.model import LOCALES
@@ -133,6 +133,11 @@ class Language:
             return ""
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return str(format_timedelta(moment - now, add_direction=True, locale=self.locale))
+
+    @property
+    def decimal(self) -> str:
+        """The mark before decimals."""
+        return str(get_decimal_symbol(self.locale))
 
     def number(self, value: float) -> str:
         return str(format_decimal(value, locale=self.locale))

@@ -61,7 +61,7 @@ def _text(field: FormField, value: Any, said: Language, timezone: str, names: Ma
             with suppress(ValueError, TypeError):
                 return said.day(value)
         case FieldType.DATETIME:
-            with suppress(ValueError, TypeError):
+            with suppress(ValueError, TypeError, OverflowError):  # a moment no clock of the site can show
                 if datetime.fromisoformat(value).tzinfo:
                     return said.moment(value, timezone)
     return str(value)

@@ -62,7 +62,9 @@ def typed(request: Request, form: Sequence[FormField], asked: Asked, posted: For
     def keep(field: FormField, upload: UploadFile) -> Mapping[str, Any]:
         return store(doors.ledger, field, upload.filename or "", upload.file.read(), upload.content_type or "")
 
-    found = filled(form, posted, timezone=asked["timezone"], before={"shown": before(asked)}, store=keep)
+    found = filled(
+        form, posted, timezone=asked["timezone"], decimal=language_of(request).decimal, before={"shown": before(asked)}, store=keep
+    )
     for _, value in posted.multi_items():
         if isinstance(value, UploadFile):
             value.file.close()

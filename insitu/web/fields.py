@@ -39,14 +39,14 @@ def shown(
     """The fields that apply to these answers, as `parts/form.html` shows them; `errors` are messages by path."""
     wrong, said = errors or {}, setting.language
     texts = {path: said.text(message) for path, message in wrong.items()}
-    applies = shown_fields(form, answers, setting.today, setting.context)
+    applies = shown_fields(form, answers, setting.today, setting.context, setting.timezone)
     deciding = _deciding(form)
     return [_field(one, one.id, answers.get(one.id), setting, texts) | {"decides": one.id in deciding} for one in form if one.id in applies]
 
 
 def hidden(form: Sequence[FormField], answers: Mapping[str, Any], setting: Setting) -> str:
     """The answers of the fields that do not apply now, as JSON: they come back if the fields do."""
-    applies = shown_fields(form, answers, setting.today, setting.context)
+    applies = shown_fields(form, answers, setting.today, setting.context, setting.timezone)
     kept = {one.id: answers[one.id] for one in form if one.id not in applies and one.id in answers}
     return json.dumps(kept, ensure_ascii=False) if kept else ""
 
@@ -90,6 +90,7 @@ def _field(one: FormField, path: str, value: Any, setting: Setting, errors: Mapp
         "unit": one.unit or "",
         "error": errors.get(path, ""),
         "value": typed_text(one, value, setting),
+        "was": value if one.type is FieldType.DATETIME and isinstance(value, str) and value else "",
         "attributes": _attributes(one, value, setting),
     }
     found["described"] = " ".join(f"{name}-{part}" for part in ("help", "bounds", "error") if found[part])
@@ -143,7 +144,7 @@ def _column(one: FormField, setting: Setting) -> dict[str, Any]:
 
 
 def _row(one: FormField, path: str, row: Mapping[str, Any], setting: Setting, errors: Mapping[str, str]) -> dict[str, Any]:
-    applies = shown_fields(one.columns, row, setting.today)
+    applies = shown_fields(one.columns, row, setting.today, timezone=setting.timezone)
     cells = [_field(column, f"{path}.{column.id}", row.get(column.id), setting, errors) for column in one.columns]
     number = path.rpartition(".")[2]
     return {

@@ -7,7 +7,6 @@ text until the form's check refuses it, and fields that `show_if` hides travel a
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from starlette.datastructures import FormData, UploadFile
 from protocols.errors import InvalidInput
 from protocols.forms import MAX_ROWS
 from protocols.model import FieldType, FormField
+from protocols.numbers import number_of
 
 PREFIX = "f-"
 HIDDEN = "hidden-fields"  # the answers of fields that do not apply now, as JSON
@@ -28,9 +28,7 @@ ACT = "act"  # the button that was pressed
 
 Store = Callable[[FormField, UploadFile], Mapping[str, Any]]
 
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)")
 _DAY = re.compile(r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})")
-_BLANKS = dict.fromkeys(map(ord, " \t\u00a0\u202f\u2009'’"))
 
 
 @dataclass(slots=True)
@@ -51,14 +49,17 @@ def filled(
     posted: FormData,
     *,
     timezone: str = "Europe/Paris",
+    decimal: str = ",",
     before: Mapping[str, Any] | None = None,
     store: Store | None = None,
 ) -> Filled:
-    """The answers of a posted form. `before` are those it was shown with: a file stored then is kept only if it is among them.
+    """The answers of a posted form, numbers read with the `decimal` mark of the page's language.
+
+    `before` are those it was shown with: a file stored then is kept only if it is among them.
 
     `store` keeps a file that came along and gives its reference; it raises InvalidInput for one that the field does not accept.
     """
-    reading = _Reading(posted, ZoneInfo(timezone), {mark_of(one): one for one in files_in(before)}, store, Filled({}))
+    reading = _Reading(posted, ZoneInfo(timezone), decimal, {mark_of(one): one for one in files_in(before)}, store, Filled({}))
     hidden = _hidden(posted)
     for one in form:
         value = reading.known_files(hidden[one.id]) if one.id in hidden else reading.value(one, one.id)
@@ -71,6 +72,7 @@ def filled(
 class _Reading:
     posted: FormData
     zone: ZoneInfo
+    decimal: str
     files: Mapping[str, Any]
     store: Store | None
     found: Filled
@@ -84,20 +86,21 @@ class _Reading:
             case FieldType.CHOICES:
                 return [str(value) for value in self.posted.getlist(PREFIX + path)]
             case _:
-                return self.single(one, str(self.posted.get(PREFIX + path, "")))
+                return self.single(one, str(self.posted.get(PREFIX + path, "")), str(self.posted.get(f"{PREFIX}{path}.was", "")))
 
-    def single(self, one: FormField, text: str) -> Any:
+    def single(self, one: FormField, text: str, was: str) -> Any:
+        """The value of one control; `was` is the moment that it was shown with."""
         match one.type:
             case FieldType.TEXT | FieldType.LONG_TEXT | FieldType.PERSON | FieldType.CHOICE:
                 return text.replace("\r\n", "\n")
             case FieldType.NUMBER | FieldType.INTEGER:
-                return number_of(text)
+                return number_of(text, self.decimal)
             case FieldType.BOOLEAN:
                 return {"true": True, "false": False, "": None}.get(text, text)
             case FieldType.DATE:
                 return _day_of(text)
             case _:
-                return _moment_of(text, self.zone)
+                return _moment_of(text, self.zone, was)
 
     def file(self, one: FormField, path: str) -> Any:
         upload = self.posted.get(PREFIX + path)
@@ -157,15 +160,6 @@ def _is_blank(value: Any) -> bool:
     return value is None or value in ("", [])
 
 
-def number_of(text: str) -> float | int | str:
-    """A number as people write it, with a decimal comma or point and blanks between thousands; any other text as it is."""
-    plain = text.translate(_BLANKS).replace("\u2212", "-")
-    if not _NUMBER.fullmatch(plain) or len(plain) > 1000:
-        return text
-    number = int(plain) if plain.lstrip("+-").isdigit() else float(plain.replace(",", "."))
-    return text if number in (math.inf, -math.inf) else number
-
-
 def _day_of(text: str) -> str:
     """An ISO date; 22/11/2026 is read as people here write it, for browsers that offer no calendar."""
     if written := _DAY.fullmatch(text.strip()):
@@ -174,10 +168,15 @@ def _day_of(text: str) -> str:
     return text
 
 
-def _moment_of(text: str, zone: ZoneInfo) -> str:
-    """A time on the site's clocks as an aware one; what is no time stays as it is."""
+def _moment_of(text: str, zone: ZoneInfo, was: str = "") -> str:
+    """A time on the site's clocks as an aware one; what is no time stays as it is.
+
+    Left as it was shown it is the moment it `was`: an hour that the clocks show twice does not tell which of the two it is.
+    """
     with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(text)
+        if was and moment == datetime.fromisoformat(was).astimezone(zone).replace(tzinfo=None):
+            return was
         if moment.tzinfo is None:
             # By UTC and back: an hour that the clocks skip becomes the one they show instead.
             return moment.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).isoformat()

@@ -71,7 +71,7 @@ def launch(request: Request, visitor: GlobalManager, form: Posted, protocol: str
     """Launch once, however often the same form is sent, and lead to the experiment."""
     doors = visitor.doors
     plan = _plan(doors, protocol, str(form.get("version", "")) or None)
-    asked = _asked(doors, plan, form)
+    asked = _asked(doors, plan, form, language_of(request).decimal)
     if form.get(ACT):  # a row more or less in a table: nothing is launched yet
         return _form(request, visitor, plan, asked, status=200)
     if asked.errors or asked.wrong:
@@ -105,7 +105,7 @@ def _plan(doors: Doors, protocol: str, version: str | None) -> Plan:
         return plan_of(connection, find_release(connection, protocol, version)["hash"])
 
 
-def _asked(doors: Doors, plan: Plan, form: FormData) -> Asked:
+def _asked(doors: Doors, plan: Plan, form: FormData, decimal: str) -> Asked:
     """The posted form; what is missing in it is noted, what was typed stays."""
 
     def keep(one: FormField, upload: UploadFile) -> Mapping[str, Any]:
@@ -115,7 +115,8 @@ def _asked(doors: Doors, plan: Plan, form: FormData) -> Asked:
     sites = [code for code in dict.fromkeys(map(str, form.getlist("sites"))) if code in known]
     lead = str(form.get("lead", ""))
     first = known.get(lead) or (known[sites[0]] if sites else None)
-    found = filled(plan.protocol.launch, form, timezone=first["timezone"] if first else Place().timezone, store=keep)
+    timezone = first["timezone"] if first else Place().timezone
+    found = filled(plan.protocol.launch, form, timezone=timezone, decimal=decimal, store=keep)
     asked = Asked(str(form.get("command", ""))[:64] or _new_command(), str(form.get("title", "")).strip(), sites, lead, found.answers)
     asked.wrong = found.errors
     if not sites:

@@ -99,7 +99,8 @@ def _complete(march: March, command: Complete) -> None:
             )
         )
     place, _ = place_of(march.state, key.site)
-    answers, errors = check_answers(checkpoint.form, command.answers, clocks.local_date(march.now, place), {"launch": march.state.launch})
+    today, context = clocks.local_date(march.now, place), {"launch": march.state.launch}
+    answers, errors = check_answers(checkpoint.form, command.answers, today, context, place.timezone)
     if errors:
         raise InvalidAnswers(key.step, errors)
     leads_to = _with_answers(march, step, answers)

@@ -15,10 +15,12 @@ from starlette.datastructures import FormData, UploadFile
 
 from insitu.entrance.language import language
 from insitu.entrance.page import environment
+from insitu.web.answers import told
 from insitu.web.fields import Setting, hidden, shown, summary
-from insitu.web.form import answers_of, filled, number_of
+from insitu.web.form import answers_of, filled
 from protocols.forms import check_answers
 from protocols.model import FormField
+from protocols.numbers import number_of
 
 TODAY = date(2026, 3, 2)
 PARIS = ZoneInfo("Europe/Paris")
@@ -175,6 +177,13 @@ def test_what_is_refused_comes_back_as_it_was_typed(typed: dict[str, Any]) -> No
         ("\u22123", -3),
         (",5", 0.5),
         ("1,234.5", "1,234.5"),
+        ("1’234’567", 1234567),
+        ("-1 234", -1234),
+        ("120 80", "120 80"),
+        ("5'30", "5'30"),
+        ("1 23", "1 23"),
+        ("4 0", "4 0"),
+        ("1 234\u202f567", "1 234\u202f567"),
         ("12e3", "12e3"),
         ("nan", "nan"),
         ("", ""),
@@ -183,6 +192,32 @@ def test_what_is_refused_comes_back_as_it_was_typed(typed: dict[str, Any]) -> No
 def test_a_number_is_read_as_people_write_it(text: str, number: Any) -> None:
     assert number_of(text) == number
     assert type(number_of(text)) is type(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "number"),
+    [
+        ("1,5", ",", 1.5),
+        ("1,5", ".", 1.5),
+        ("1,500", ",", 1.5),
+        ("1,500", ".", "1,500"),
+        ("1.500", ",", "1.500"),
+        ("1.500", ".", 1.5),
+        ("10,000", ".", "10,000"),
+        ("0,500", ".", 0.5),
+        ("1234,567", ".", 1234.567),
+    ],
+)
+def test_a_mark_that_could_part_thousands_is_not_guessed_at(text: str, decimal: str, number: Any) -> None:
+    assert number_of(text, decimal) == number
+
+
+def test_what_can_be_read_in_two_ways_is_asked_about() -> None:
+    form = fields({"id": "doses", "type": "integer"}, {"id": "rate", "type": "number"})
+    answers = filled(form, posted(doses="1,500", rate="2,125"), decimal=".").answers
+    errors = check_answers(form, answers, TODAY)[1]
+    assert language("en").text(errors["doses"]) == "1,500 can be read in two ways: write 1500 without a mark in it, or 1.5"
+    assert language("en").text(errors["rate"]) == "2,125 can be read in two ways: write 2125 without a mark in it, or 2.125"
 
 
 def posted(**values: str) -> FormData:
@@ -199,6 +234,20 @@ def test_a_time_is_read_on_the_sites_clocks() -> None:
 def test_an_hour_that_the_clocks_skip_is_the_one_they_show_instead() -> None:
     read = answers_of(fields({"id": "at", "type": "datetime"}), posted(at="2026-03-29T02:30"))
     assert datetime.fromisoformat(read["at"]).utcoffset() == timedelta(hours=2)
+
+
+@pytest.mark.parametrize("hour", ["2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"])
+def test_an_hour_that_the_clocks_show_twice_is_left_as_it_is_by_who_does_not_touch_it(hour: str) -> None:
+    form = fields({"id": "at", "type": "datetime"})
+    assert come_back(form, {"at": hour}) == {"at": hour}
+
+
+def test_a_moment_that_no_clock_of_the_site_can_show_is_refused_and_shown_as_it_stands() -> None:
+    form = fields({"id": "at", "type": "datetime"}, {"id": "day", "type": "date"})
+    answers = {"at": "9999-12-31T23:59:59Z", "day": "0001-01-01"}
+    assert check_answers(form, answers, TODAY, timezone="Europe/Paris")[1].keys() == {"at", "day"}
+    assert told(form, answers, language("fr"), "Europe/Paris")[0]["text"] == answers["at"]
+    assert come_back(form, answers) == answers
 
 
 def test_a_day_is_read_as_it_is_written_here() -> None:

@@ -26,7 +26,15 @@ GOOD: list[tuple[str, str, Any]] = [
     ("choices", "a, b,", ["a", "b"]),
     ("table", '[{"x": 1}]', [{"x": 1}]),
 ]
-BAD = [("boolean", "maybe"), ("integer", "1.5"), ("integer", "many"), ("number", "1.2.3"), ("table", "x")]
+BAD = [
+    ("boolean", "maybe"),
+    ("integer", "1.5"),
+    ("integer", "many"),
+    ("integer", "4 0"),
+    ("number", "1.2.3"),
+    ("number", "1,500"),
+    ("table", "x"),
+]
 
 
 def field(type_: str) -> FormField:

@@ -85,3 +85,23 @@ def test_a_hidden_field_is_neither_required_nor_kept() -> None:
     ]
     assert check_answers(form, {"asked": False, "it": "typed before"}, TODAY) == ({"asked": False}, {})
     assert check_answers(form, {"asked": True}, TODAY)[1] == {"it": "an answer is required"}
+
+
+@pytest.mark.parametrize("blank", ["\u200b", " \u200b\u2060\ufeff", "\u00ad", "\u3000"])
+def test_a_text_of_characters_without_a_width_is_no_answer(blank: str) -> None:
+    assert check_answers([field(type="text", required=True)], {"it": blank}, TODAY)[1] == {"it": "an answer is required"}
+
+
+@pytest.mark.parametrize(
+    ("given", "is_today"),
+    [
+        ("2026-03-01T22:59:00+00:00", True),  # 09:59 of the second in Nouméa
+        ("2026-03-02T23:00:00+00:00", False),  # 10:00 of the third
+        ("2026-03-01T12:59:00+00:00", False),  # 23:59 of the first
+        ("2026-03-02T09:59:00+11:00", True),
+    ],
+)
+def test_a_day_is_judged_where_the_form_is_filled_in(given: str, is_today: bool) -> None:
+    form = [field(type="datetime", min="today", max="today")]
+    errors = check_answers(form, {"it": given}, date(2026, 3, 2), timezone="Pacific/Noumea")[1]
+    assert (errors == {}) is is_today
