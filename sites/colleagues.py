@@ -13,6 +13,7 @@ from protocols import clocks
 from protocols.clocks import Place
 from sites import policy
 from sites.database import Database, table
+from sites.folding import mentions
 from sites.policy import SPONSOR, Reader
 from sites.tables import Assignment, Experiment, ExperimentSite, Person, Site
 
@@ -104,9 +105,7 @@ def _wanted(reader: Reader, theirs: ColumnElement[bool], q: str, site: str, role
     holds_something = _PERSON.c.id.in_(select(_ASSIGNMENT.c.person).where(theirs, *narrowed))
     found: list[ColumnElement[bool]] = [] if reader.is_manager else [or_(_PERSON.c.id == reader.person, holds_something)]
     found += [holds_something] if narrowed else []
-    if q.strip():
-        pattern = "%" + q.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        found.append(or_(*(column.ilike(pattern, escape="\\") for column in (_PERSON.c.id, _PERSON.c.name))))
+    found += mentions(q, _PERSON.c.id, _PERSON.c.name)
     return found or [true()]
 
 

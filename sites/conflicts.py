@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, or_, select, true, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
+from protocols.forms import says_nothing
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
@@ -31,7 +32,7 @@ def declare(database: Database, clock: Clock, person: str, experiment: str, reas
     with database.write() as connection:
         now = clock.now()
         _require_say(connection, person, experiment, by, now)
-        if not reason.strip():
+        if says_nothing(reason):
             raise InvalidInput(Phrase("A conflict of interest is declared with its reason."))
         standing = select(_CONFLICT.c.id).where(
             _CONFLICT.c.person == person, _CONFLICT.c.experiment == experiment, _CONFLICT.c.withdrawn_at.is_(None)

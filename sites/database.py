@@ -22,6 +22,7 @@ from sqlmodel import SQLModel
 
 from protocols.errors import DatabaseUnavailable, InvalidInput
 from protocols.phrase import Phrase
+from sites.folding import teach_sqlite
 
 try:
     import fcntl
@@ -217,6 +218,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={LOCK_TIMEOUT_S * 1000}", "cache_size=-16000"):
         connection.execute(f"PRAGMA {pragma}")
+    teach_sqlite(connection)
 
 
 def _explanation(database: Database, error: Exception) -> str:

@@ -17,6 +17,7 @@ from sites import policy
 from sites.board import day, iso, title_of
 from sites.checkpoints import CheckpointId
 from sites.database import table
+from sites.folding import folded
 from sites.live import IS_LIVE
 from sites.names import names
 from sites.policy import Reader
@@ -79,7 +80,7 @@ def signers(connection: Connection, items: Collection[Mapping[str, Any]], now: d
         select(_PERSON.c.name, _ASSIGNMENT.c.role, _ASSIGNMENT.c.site, _ASSIGNMENT.c.experiment)
         .join(_PERSON, _PERSON.c.id == _ASSIGNMENT.c.person)
         .where(*wanted)
-        .order_by(_PERSON.c.name)
+        .order_by(folded(_PERSON.c.name))
     )
     rows = list(connection.execute(query))
     return {(one["experiment"], one["site"] or ""): _signers(one, rows) for one in lacking}

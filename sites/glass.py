@@ -12,6 +12,7 @@ from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InConflict, InvalidInput, NotAssigned, UnknownThing
 from protocols.facts import Fact, FactKind
+from protocols.forms import says_nothing
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
@@ -32,7 +33,7 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
     nothing. For whoever holds a role today, a sponsor's alone excepted. Raises NotAssigned, InConflict, UnknownThing, InvalidInput
     without a reason.
     """
-    if not reason.strip():
+    if says_nothing(reason):
         raise InvalidInput(Phrase("A reason is needed: the project managers read it, and it stays in the journal."))
     with database.write() as connection:
         _require_role(connection, person, clock.now())

@@ -12,6 +12,7 @@ from sqlalchemy import BindParameter, Connection, Date, bindparam, select
 from protocols import clocks
 from protocols.clocks import Place
 from sites.database import table
+from sites.folding import folded
 from sites.policy import in_force
 from sites.tables import Assignment, Person
 
@@ -26,7 +27,7 @@ _HELD = (
         _ASSIGNMENT.c.experiment.in_(bindparam("experiments", expanding=True)),
         in_force(_ON),
     )
-    .order_by(_PERSON.c.name, _PERSON.c.id)
+    .order_by(folded(_PERSON.c.name), _PERSON.c.id)
 )
 
 

@@ -10,6 +10,7 @@ from protocols.model import in_locale
 from protocols.needs import MANAGER
 from sites import policy
 from sites.database import table
+from sites.folding import fold
 from sites.policy import INVESTIGATOR, Reader
 from sites.policy.administering import seen_sites, today
 from sites.releases import plan_of
@@ -38,7 +39,7 @@ def offered(connection: Connection, reader: Reader, locale: str) -> Offered:
     titles = _role_titles(connection, [row.hash for row in releases], locale)
     places = connection.execute(select(_SITE.c.code, _SITE.c.name).where(_sites(reader)).order_by(_SITE.c.code))
     return Offered(
-        roles=tuple(sorted(titles.items(), key=lambda pair: pair[1].casefold())),
+        roles=tuple(sorted(titles.items(), key=lambda pair: fold(pair[1]))),
         sites=tuple((row.code, f"{row.code} · {row.name}") for row in places),
         experiments=tuple(_experiments(connection, reader, locale)),
         protocols=tuple((f"{row.id} {row.version}", f"{row.id} {row.version}") for row in reversed(releases)),

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select
 
 from sites.database import Database, table
+from sites.folding import folded, mentions
 from sites.policy import Reader, in_force
 from sites.policy.administering import require_seen_person, seen_assignments, seen_people, today
 from sites.tables import Account, Assignment, Link, Person
@@ -35,7 +36,9 @@ def people(
         total = connection.execute(select(func.count()).select_from(joined).where(*wanted)).scalar_one()
         pages = max(1, -(-total // size))
         number = min(max(page, 1), pages)
-        query = _with_account(reader.now).where(*wanted).order_by(_PERSON.c.name, _PERSON.c.id).limit(size).offset(size * (number - 1))
+        query = (
+            _with_account(reader.now).where(*wanted).order_by(folded(_PERSON.c.name), _PERSON.c.id).limit(size).offset(size * (number - 1))
+        )
         items = [_shown(row, reader.now) for row in connection.execute(query).mappings()]
         held = _held(connection, seen, [item["id"] for item in items])
     found = [item | {"assignments": held.get(item["id"], [])} for item in items]
@@ -78,7 +81,7 @@ def assignments(
         total = connection.execute(select(func.count()).select_from(joined).where(*wanted)).scalar_one()
         pages = max(1, -(-total // size))
         number = min(max(page, 1), pages)
-        order = (_PERSON.c.name, _PERSON.c.id, _ASSIGNMENT.c.role, _ASSIGNMENT.c.site, _ASSIGNMENT.c.experiment)
+        order = (folded(_PERSON.c.name), _PERSON.c.id, _ASSIGNMENT.c.role, _ASSIGNMENT.c.site, _ASSIGNMENT.c.experiment)
         query = select(_ASSIGNMENT, _PERSON.c.name).select_from(joined).where(*wanted).order_by(*order)
         rows = [dict(row) for row in connection.execute(query.limit(size).offset(size * (number - 1))).mappings()]
     return {"items": [row | {"state": state_on(row, today(reader))} for row in rows], "total": total, "page": number, "pages": pages}
@@ -86,7 +89,7 @@ def assignments(
 
 def named(connection: Connection, where: ColumnElement[bool], most: int = 200) -> list[tuple[str, str]]:
     """The ids and names of people, by name, at most so many: what a form offers to choose from."""
-    query = select(_PERSON.c.id, _PERSON.c.name).where(where).order_by(_PERSON.c.name, _PERSON.c.id).limit(most)
+    query = select(_PERSON.c.id, _PERSON.c.name).where(where).order_by(folded(_PERSON.c.name), _PERSON.c.id).limit(most)
     return [(row.id, row.name) for row in connection.execute(query)]
 
 
@@ -96,7 +99,7 @@ def without_account(connection: Connection, reader: Reader, most: int) -> tuple[
     never = or_(_ACCOUNT.c.person.is_(None), and_(_ACCOUNT.c.disabled_at.is_(None), ~_CAN_PROVE))
     wanted = (seen_people(connection, reader), _PERSON.c.id.in_(holding), never)
     query = _with_account(reader.now).add_columns(func.count().over().label("count")).where(*wanted)
-    rows = connection.execute(query.order_by(_invited(reader.now), _PERSON.c.name).limit(most)).mappings().all()
+    rows = connection.execute(query.order_by(_invited(reader.now), folded(_PERSON.c.name)).limit(most)).mappings().all()
     return rows[0]["count"] if rows else 0, [_shown(row, reader.now) for row in rows]
 
 
@@ -143,8 +146,7 @@ def _shown(row: RowMapping, now: datetime) -> dict[str, Any]:
 
 
 def _searched(q: str, *, email: bool = True) -> list[ColumnElement[bool]]:
-    columns = (_PERSON.c.id, _PERSON.c.name, *((_PERSON.c.email,) if email else ()))
-    return [or_(*(column.icontains(q.strip(), autoescape=True) for column in columns))] if q.strip() else []
+    return mentions(q, _PERSON.c.id, _PERSON.c.name, *((_PERSON.c.email,) if email else ()))
 
 
 def _holding(seen: ColumnElement[bool], site: str, role: str) -> list[ColumnElement[bool]]:

@@ -18,6 +18,7 @@ from protocols.plan import Plan
 from protocols.state import ExperimentState, SiteState
 from sites import policy
 from sites.database import Database, table
+from sites.folding import fold, mentions
 from sites.inbox import iso, title_of
 from sites.live import CLOCKS_RUN, IS_LATE, IS_LIVE, IS_STUCK, STEPS, at
 from sites.releases import plan_of
@@ -95,10 +96,9 @@ def _plain(text: str) -> str:
 
 def _says(connection: Connection, q: str, locale: str) -> ColumnElement[bool]:
     """The experiments whose code or title holds the text; one without a title of its own bears its protocol's."""
-    pattern = "%" + q.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    named = or_(*(column.ilike(pattern, escape="\\") for column in (_EXPERIMENT.c.code, _EXPERIMENT.c.title)))
+    named = or_(*mentions(q, _EXPERIMENT.c.code, _EXPERIMENT.c.title))
     hashes = connection.execute(select(_EXPERIMENT.c.protocol).distinct()).scalars()
-    titled = [one for one in hashes if q.casefold() in in_locale(plan_of(connection, one).protocol.title, locale).casefold()]
+    titled = [one for one in hashes if fold(q) in fold(in_locale(plan_of(connection, one).protocol.title, locale))]
     return or_(named, and_(_EXPERIMENT.c.title == "", _EXPERIMENT.c.protocol.in_(titled))) if titled else named
 
 
@@ -258,8 +258,8 @@ def choices(database: Database, reader: policy.Reader, locale: str) -> dict[str,
     # A sponsor reads codes (see policy.Access.is_aggregate); of someone who is more than that, nothing here says where.
     by_code = policy.SPONSOR in {one.role for one in reader.held} and not reader.is_some_manager
     return {
-        "protocols": sorted(protocols.items(), key=lambda one: one[1].casefold()),
-        "sites": sorted(((row.site, row.site if by_code else row.name) for row in sites), key=lambda one: one[1].casefold()),
+        "protocols": sorted(protocols.items(), key=lambda one: fold(one[1])),
+        "sites": sorted(((row.site, row.site if by_code else row.name) for row in sites), key=lambda one: fold(one[1])),
     }
 
 

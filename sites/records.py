@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, or_, select, update
 
 from protocols.errors import InvalidInput, Refused, UnknownThing
+from protocols.forms import says_nothing
 from protocols.phrase import Phrase
 from sites.database import table
 from sites.identity.access import AccessKind, note
@@ -76,7 +77,7 @@ def end(
     connection: Connection, log: Table, kind: AccessKind, record: Mapping[str, Any], by: str, on: date, why: str, now: datetime
 ) -> None:
     """End a record from a day on, which may come before the end it has, never after. Raises Refused, InvalidInput without a reason."""
-    if not why.strip():
+    if says_nothing(why):
         raise InvalidInput(Phrase("A reason is needed, so that others understand later why this was done."))
     still = (log.c.id == record["id"], or_(log.c.ended_on.is_(None), log.c.ended_on > on))
     if connection.execute(update(log).where(*still).values(ended_on=on, ended_by=by, ended_why=why.strip())).rowcount != 1:

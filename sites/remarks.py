@@ -12,7 +12,7 @@ from protocols import clocks
 from protocols.context import place_of
 from protocols.errors import IllegalTransition, InvalidInput, NotAssigned, UnknownThing
 from protocols.facts import Fact, FactKind
-from protocols.forms import MAX_TEXT
+from protocols.forms import MAX_TEXT, says_nothing
 from protocols.needs import MANAGER, awaits
 from protocols.phrase import Phrase
 from sites import policy
@@ -113,7 +113,7 @@ def answer(connection: Connection, loaded: Loaded, name: CheckpointId, number: i
 def said(text: str) -> str:
     """What someone said, without blanks around it. Raises InvalidInput for nothing, too much, or what cannot be kept."""
     words = text.replace("\r\n", "\n").strip()
-    if not words:
+    if says_nothing(words):
         raise InvalidInput(Phrase("Write a few words, so that others understand."))
     if len(words) > MAX_TEXT:
         raise InvalidInput(Phrase("the text has {count} characters; at most {most} are kept", count=len(words), most=MAX_TEXT))

@@ -14,10 +14,12 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select, union_all
 
 from protocols.errors import InvalidInput, NotAssigned
+from protocols.forms import says_nothing
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
+from sites.folding import folded, mentions
 from sites.identity.access import AccessKind, entries, note
 from sites.policy import Reader, in_force
 from sites.policy.acting import deputising
@@ -69,7 +71,7 @@ def sign_review(database: Database, clock: Clock, *, by: str, meaning: str) -> d
     Whoever calls this has just made them prove who they are. `mark` is the SHA-256 of the list. Raises NotAssigned, InvalidInput without
     a meaning.
     """
-    if not meaning.strip():
+    if says_nothing(meaning):
         raise InvalidInput(Phrase("A signature needs its meaning, as it was shown to the signer."))
     with database.write() as connection:
         queue_up(connection)
@@ -126,13 +128,12 @@ def _joined(query: Select[Any], seen: ColumnElement[bool], on: Any) -> Select[An
 
 
 def _order(held: Any) -> tuple[Any, ...]:
-    return held.c.name, held.c.person, held.c.role, held.c.site, held.c.experiment, held.c.of, held.c.assignment
+    return folded(held.c.name), held.c.person, held.c.role, held.c.site, held.c.experiment, held.c.of, held.c.assignment
 
 
 def _narrowed(held: Any, reader: Reader, q: str, site: str, role: str, only: str) -> list[ColumnElement[bool]]:
     wanted: list[ColumnElement[bool]] = [held.c[name] == value for name, value in (("site", site), ("role", role)) if value]
-    if q.strip():
-        wanted.append(or_(*(held.c[name].icontains(q.strip(), autoescape=True) for name in ("person", "name"))))
+    wanted += mentions(q, held.c.person, held.c.name)
     return [*wanted, _is_dormant(held, reader)] if only == "dormant" else wanted
 
 

@@ -14,18 +14,23 @@ from typing import Any
 from protocols.clocks import known_place
 from protocols.documents import Document, read_document
 from protocols.errors import InvalidImport, InvalidInput, InvalidProtocol, Problem, did_you_mean, nearest
+from protocols.forms import says_nothing
 from protocols.model import LOCALES
 from protocols.phrase import Phrase
+from sites.addresses import is_mail_address, unseen
 
 KINDS = ("sites", "people", "assignments")
 SEPARATORS = ";,\t"
 BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
+# What the accented letters of other code pages (CP850 of a French DOS, Mac Roman) become when they are read as Windows-1252: signs that
+# never stand behind a letter, marks within a word, a capital in the midst of small letters.
+_NOT_CP1252 = re.compile(r"\w[‚ƒ„†‡ˆ‰‹˜]|[^\W\d_][“”•–—™›…€][^\W\d_]|[a-z][ŠŽŒŸ]|\b[‚ƒˆ‡](?=\w)")
+
 # A site's code is part of a checkpoint's name, between colons, and of addresses of pages.
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 _SLUG = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
-_EMAIL = re.compile(r"[^@\s,;:<>\"()\[\]\\]{1,64}@([A-Za-z0-9-]+\.)+[A-Za-z0-9-]{2,63}")
 _CHANNEL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
@@ -76,7 +81,11 @@ def _iso_date(text: str) -> bool:
         return False
 
 
-_NAME = Column(_one_line, Phrase("one line of at most 200 characters"))
+def _name(text: str) -> bool:
+    return _one_line(text) and not says_nothing(text)
+
+
+_NAME = Column(_name, Phrase("one line of at most 200 characters"))
 _DATE = Column(_iso_date, Phrase("a date such as 2026-03-31"), required=False)
 _SITE_CODE = Column(_CODE.fullmatch, Phrase("a code of letters, digits, `-`, `_` and `.`, 32 at most, such as CAEN"))
 _PERSON_ID = Column(_PERSON.fullmatch, Phrase("an id of letters, digits, `.`, `-`, `_` and `@`, 64 at most, such as a.martin"))
@@ -92,7 +101,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "people": {
         "id": _PERSON_ID,
         "name": _NAME,
-        "email": Column(_EMAIL.fullmatch, Phrase("an e-mail address such as a.martin@example.org")),
+        "email": Column(is_mail_address, Phrase("an e-mail address such as a.martin@example.org")),
         "locale": Column(LOCALES.__contains__, Phrase("fr or en"), required=False, default="fr"),
         "channels": Column(_CHANNEL.fullmatch, Phrase("an Apprise address such as tgram://…"), required=False),
     },
@@ -117,9 +126,13 @@ def decoded(content: bytes, file: str = "") -> str:
     line = 0
     for encoding in marked or (["utf-8", "cp1252"] if _is_csv(file) else ["utf-8"]):
         try:
-            return content.decode(encoding)
+            text = content.decode(encoding)
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
+            continue
+        if encoding != "cp1252" or not (odd := _NOT_CP1252.search(text)):
+            return text
+        line = text[: odd.start()].count("\n") + 1
     message = Phrase("This is not UTF-8 text. Save the file as UTF-8 (in Excel: CSV UTF-8) and import it again.")
     raise InvalidImport([Problem(line, "not_utf8", message, "", file)])
 
@@ -158,6 +171,10 @@ def _check(row: Row, sheet: Sheet) -> None:
             sheet.blame(row.line, "missing_value", said, path)
         elif value and not column.fits(value):
             words = {"name": name, "expected": column.expected, "value": value, "hint": _hint(column, value)}
+            if hidden := unseen(value):
+                said = Phrase("`{name}` holds characters that cannot be seen ({hidden}): type it anew.", **words, hidden=", ".join(hidden))
+                sheet.blame(row.line, "unseen_character", said, path)
+                continue
             sheet.blame(row.line, "bad_value", Phrase("`{name}` should be {expected}, not {value!r}.{hint}", **words), path)
     if row.kind == "sites":
         _check_place(row, sheet)
@@ -261,7 +278,7 @@ def _csv_rows(text: str, sheet: Sheet) -> Iterator[Row]:
             if not any(cell.strip() for cell in cells):
                 continue
             if not names:
-                names = [cell.strip().lower() for cell in cells]
+                names = _without_empty_end([cell.strip().lower() for cell in cells])
                 kind = _kind_of(names, line, sheet)
             elif kind:
                 yield from _csv_row(kind, names, cells, line, sheet)
@@ -270,6 +287,13 @@ def _csv_rows(text: str, sheet: Sheet) -> Iterator[Row]:
         sheet.blame(reader.line_num + skipped, "not_csv", said)
     if not names:
         sheet.blame(1, "empty", Phrase("The file is empty; its first line should name the columns."))
+
+
+def _without_empty_end(names: list[str]) -> list[str]:
+    """The names without the nameless columns that a spreadsheet adds behind the last."""
+    while names and not names[-1]:
+        names = names[:-1]
+    return names
 
 
 def _kind_of(names: list[str], line: int, sheet: Sheet) -> str:
@@ -311,8 +335,10 @@ def _csv_row(kind: str, names: list[str], cells: list[str], line: int, sheet: Sh
 # ------------------------------------------------------------------ the other way round
 
 # A spreadsheet runs what begins so (OWASP, CSV injection). Apostrophes before it are counted in, so that `typed_cell` undoes `safe_cell`.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_DEFUSED = re.compile(r"'+[=+\-@\t\r]")
+# Blanks before it, line breaks among them, and the wide forms of an East Asian keyboard do not keep it from running.
+_RUNS = r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212\t\r]"
+_FORMULA = re.compile(rf"'*{_RUNS}")
+_DEFUSED = re.compile(rf"'+{_RUNS}")
 
 
 def safe_cell(value: Any) -> str:

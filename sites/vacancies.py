@@ -13,6 +13,7 @@ from protocols.clocks import Place
 from protocols.model import Protocol, Scope
 from sites import policy
 from sites.database import Database, table
+from sites.folding import fold, folded
 from sites.tables import Assignment, Person, Site
 
 _ASSIGNMENT, _PERSON, _SITE = table(Assignment), table(Person), table(Site)
@@ -28,7 +29,7 @@ class Manned:
     def of(self, role: str) -> list[tuple[str, str]]:
         """All who hold a role anywhere, each once, by name."""
         found = {person: name for (held, _), people in self.held.items() if held == role for person, name in people}
-        return sorted(found.items(), key=lambda one: one[1].casefold())
+        return sorted(found.items(), key=lambda one: fold(one[1]))
 
     @property
     def vacant(self) -> list[str]:
@@ -51,7 +52,7 @@ def manned(database: Database, protocol: Protocol, now: datetime, *, also: Colle
             _ASSIGNMENT.c.experiment == "",
             policy.in_force(clocks.local_date(now, Place())),
         )
-        .order_by(_PERSON.c.name)
+        .order_by(folded(_PERSON.c.name))
     )
     held: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
     with database.read() as connection:
@@ -63,10 +64,10 @@ def manned(database: Database, protocol: Protocol, now: datetime, *, also: Colle
 def everyone(database: Database) -> list[tuple[str, str]]:
     """Every person, (id, name), by name."""
     with database.read() as connection:
-        return [(row.id, row.name) for row in connection.execute(select(_PERSON.c.id, _PERSON.c.name).order_by(_PERSON.c.name))]
+        return [(row.id, row.name) for row in connection.execute(select(_PERSON.c.id, _PERSON.c.name).order_by(folded(_PERSON.c.name)))]
 
 
 def known_sites(database: Database) -> list[dict[str, str]]:
     """Every site by name: `code, name, kind, territory, timezone`."""
     with database.read() as connection:
-        return [dict(row) for row in connection.execute(select(_SITE).order_by(_SITE.c.name, _SITE.c.code)).mappings()]
+        return [dict(row) for row in connection.execute(select(_SITE).order_by(folded(_SITE.c.name), _SITE.c.code)).mappings()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from typer.core import TyperGroup
 from insitu.cli import account, checkpoint, experiment, keeping, protocol, qualification, registry, services
 from insitu.cli.opening import Data, given_first
 from insitu.words import terminal_locale
-from protocols.errors import InsituError
+from protocols.errors import InsituError, InvalidInput
 from protocols.phrase import Phrase
 
 
@@ -78,4 +79,12 @@ def main() -> None:
     """The entry point of the program."""
     # Importing allocates objects that never die; looking for dead ones all the while costs a tenth of a short command's time.
     gc.set_threshold(100_000, 10, 10)
+    if unread := next((word for word in sys.argv[1:] if not _is_text(word)), None):
+        typer.echo(f"{unread.encode(errors='surrogateescape')!r} is not UTF-8 text. Set the terminal to UTF-8 and type it again.", err=True)
+        raise SystemExit(InvalidInput.exit_status)
     app(prog_name="insitu")
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word of the command line came in the terminal's encoding; what did not is kept by Python as half characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)

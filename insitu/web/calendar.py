@@ -52,7 +52,7 @@ def feed(request: Request, _: Anyone, token: str) -> Response:
 
 def written(entries: Sequence[dict[str, Any]], tongue: Language, public_url: str) -> bytes:
     """Entries as an iCalendar document: whole days, without alarms, that block nobody's time."""
-    from icalendar import Calendar  # costs a tenth of a second; only a calendar's reader pays for it
+    from icalendar import Calendar, Timezone  # costs a tenth of a second; only a calendar's reader pays for it
 
     found = Calendar()
     found.add("prodid", "-//insitu//deadlines//EN")
@@ -62,6 +62,8 @@ def written(entries: Sequence[dict[str, Any]], tongue: Language, public_url: str
     found.add("x-published-ttl", "PT4H")
     for entry in entries:
         found.add_component(_event(entry, tongue, public_url))
+    if not entries:  # a calendar has at least one component (RFC 5545, 3.6)
+        found.add_component(Timezone.from_tzid("Europe/Paris"))
     content: bytes = found.to_ical()
     return content
 

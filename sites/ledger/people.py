@@ -22,6 +22,7 @@ from protocols.errors import (
     InvalidInput,
     NotQualified,
 )
+from protocols.forms import says_nothing
 from protocols.model import in_locale
 from protocols.phrase import Phrase
 from protocols.state import StepKey
@@ -263,7 +264,7 @@ def _managing(act: str, experiment: str) -> Phrase:
 
 
 def _said(reason: str) -> str:
-    if not reason.strip():
+    if says_nothing(reason):
         raise InvalidInput(Phrase("A reason is needed, so that others understand later why this was done. Give one with --reason."))
     return reason.strip()
 

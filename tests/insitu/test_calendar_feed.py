@@ -52,6 +52,11 @@ def nobody_s(visit: Visit) -> Visit:
     return visit
 
 
+def test_a_feed_without_a_deadline_is_still_a_calendar(visit: Visit, ledger: Ledger) -> None:
+    found = Calendar.from_ical(nobody_s(visit).get(address(visit, "nobody")).content)
+    assert [one.name for one in found.subcomponents] == ["VTIMEZONE"]
+
+
 def test_a_feed_is_a_calendar_of_whole_days_with_code_step_and_site(visit: Visit, ledger: Ledger) -> None:
     code = launch(ledger)
     to_setup(ledger, code)

@@ -17,6 +17,29 @@ REVIEW = {"synopsis_version": "1", "sample_size_justified": True}
 ASSESSMENT = {"reference_methodology": "MR-001", "residual_risk": "low"}
 
 
+# ------------------------------------------------------------------ words
+
+
+def test_a_word_that_is_no_text_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """A shell hands bytes over as they are; Python makes half characters of what is not UTF-8."""
+    command = [
+        sys.executable,
+        "-c",
+        "from insitu.cli import main; main()",
+        "--data",
+        str(tmp_path),
+        "hold",
+        "X-1",
+        "--as",
+        "b",
+        "--reason",
+        b"\xe9",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "b'\\xe9' is not UTF-8 text. Set the terminal to UTF-8 and type it again.\n"
+
+
 # ------------------------------------------------------------------ shapes
 
 

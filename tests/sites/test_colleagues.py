@@ -19,7 +19,8 @@ from sites.figures import figures
 from sites.ledger import Ledger
 from sites.library import find_readable, readable
 from sites.policy import Reader
-from sites.tables import Assignment
+from sites.tables import Assignment, Person
+from sites.vacancies import everyone
 
 
 @pytest.fixture
@@ -35,6 +36,26 @@ def reader(ledger: Ledger, person: str) -> Reader:
 
 def ids(found: dict[str, Any]) -> list[str]:
     return [one["id"] for one in found["items"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "q"), [("Étienne Œuvrard", "etienne oeu"), ("Zoë Müller", "ZOE MU"), ("Noël 100%", "noel 100%"), ("A_b", "a_")]
+)
+def test_a_person_is_found_however_their_accents_are_typed(ledger: Ledger, code: str, name: str, q: str) -> None:
+    with ledger.database.write() as connection:
+        connection.execute(insert(table(Person)).values(id="x", name=name, email="x@example.org", locale="fr", channels=[]))
+        connection.execute(insert(table(Person)).values(id="y", name="Axb Noel 1000", email="y@example.org", locale="fr", channels=[]))
+    assert ids(colleagues(ledger.database, reader(ledger, "project_manager"), q=q)) == ["x"]
+
+
+def test_people_stand_in_the_order_of_a_dictionary(ledger: Ledger, registry: None) -> None:
+    names = ["Zoé", "Élodie", "eric", "Œdipe", "Odile", "Paul"]
+    with ledger.database.write() as connection:
+        for number, name in enumerate(names):
+            row = {"id": f"p{number}", "name": name, "email": "x@example.org", "locale": "fr", "channels": []}
+            connection.execute(insert(table(Person)).values(row))
+    wanted = ["Élodie", "eric", "Odile", "Œdipe", "Paul", "Zoé"]
+    assert [name for _, name in everyone(ledger.database) if name in names] == wanted
 
 
 def test_a_manager_of_everything_knows_everybody(ledger: Ledger, code: str) -> None:

@@ -224,6 +224,39 @@ def test_a_person_is_assigned_once_and_their_dates_may_change(database: Database
         registry.assign(database, "b.petti", "site_coordinator")
 
 
+@pytest.mark.parametrize("encoding", ["cp850", "mac_roman"])
+@pytest.mark.parametrize("name", ["Hôpital de Zoé", "Clinique Sainte-Hélène", "Maison médicale à Évreux", "Centre hospitalisé"])
+def test_the_accents_of_another_code_page_are_not_guessed_at(encoding: str, name: str) -> None:
+    with pytest.raises(InvalidImport, match=r"people\.csv:2: .*UTF-8"):
+        decoded(f"id;name;email\nx;{name};z@example.org\n".encode(encoding), "people.csv")
+
+
+@pytest.mark.parametrize("name", ["L’Hôpital « Sœur Marguerite »", "Œuvre – Škoda, Žofie", "CHU (20 €…)", "“Les Tilleuls”"])
+def test_a_french_excel_may_write_what_it_likes(name: str) -> None:
+    assert name in decoded(f"id;name;email\nx;{name};z@example.org\n".encode("cp1252"), "people.csv")
+
+
+def test_the_nameless_columns_that_a_spreadsheet_adds_are_left_out(sqlite: Database) -> None:
+    found = registry.import_file(sqlite, "id;name;email;;\nx;Zoé;z@example.org;;\n", "people.csv")
+    assert found["people"]["added"] == 1
+
+
+@pytest.mark.parametrize(
+    ("email", "said"),
+    [("a\u200b@example.org", "U+200B ZERO WIDTH SPACE"), ("é@example.org", "an e-mail address"), ("a@b@c.org", "an e-mail")],
+)
+def test_an_address_that_no_mail_reaches_is_not_imported(sqlite: Database, email: str, said: str) -> None:
+    with pytest.raises(InvalidImport) as refused:
+        registry.import_file(sqlite, f"id;name;email\nx;Zoé;{email}\n", "people.csv")
+    assert said in str(refused.value)
+    assert registry.people(sqlite) == []
+
+
+def test_a_name_without_a_character_that_is_seen_is_none(sqlite: Database) -> None:
+    with pytest.raises(InvalidImport, match="`name` holds characters that cannot be seen"):
+        registry.import_file(sqlite, "id;name;email\nx;\u200b\u2060;z@example.org\n", "people.csv")
+
+
 def test_bytes_are_read_as_the_programs_of_a_hospital_save_them() -> None:
     text = "id;name;email\nx;Zoé;z@example.org\n"
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):

@@ -228,11 +228,31 @@ def test_the_last_manager_of_everything_cannot_be_ended(ledger: Ledger, clock: S
 
 # ------------------------------------------------------------------ cells
 
-CELLS = ["=1+1", "+33", "-5", "@x", "\tx", "\rx", "'=1", "''=1", "'quoted'", "plain", "", " =1", "é"]
+CELLS = [
+    "=1+1",
+    "+33",
+    "-5",
+    "@x",
+    "\tx",
+    "\rx",
+    "'=1",
+    "''=1",
+    "'quoted'",
+    "plain",
+    "",
+    " =1",
+    "é",
+    "\n=1",
+    "\u00a0+1",
+    "＝1",
+    "’=1",
+    "−1",
+]
 
 
 @pytest.mark.parametrize("text", CELLS)
 def test_a_cell_is_never_a_formula_and_is_read_back_as_it_was(text: str) -> None:
     cell = sheets.safe_cell(text)
-    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert not cell.strip().startswith(("=", "+", "-", "@", "＝", "−"))
+    assert not cell.startswith(("\t", "\r"))
     assert sheets.typed_cell(cell) == text
