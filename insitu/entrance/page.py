@@ -30,7 +30,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     """
     before = _stand_in(request)
     said = doors_of(request).key.opened("said", request.cookies.get(SAID, ""))
-    content = fragment(request, template, said=said, **values)
+    content = fragment(request, template, said=said, is_refused=status >= 400, **values)
     answer = HTMLResponse(content, status)
     if before:
         answer.set_cookie(BEFORE_SIGN_IN, before, httponly=True, samesite="lax", secure=request.url.scheme == "https")
@@ -54,6 +54,7 @@ def fragment(request: Request, template: str, **values: Any) -> str:
         "form_token": lambda: form_token(request),
         "static": static_address,
         "said": None,
+        "is_refused": False,
     }
     return environment().get_template(template).render(given | values)
 

@@ -36,6 +36,7 @@ from protocols.errors import (
 )
 from protocols.phrase import Phrase
 from sites.identity.access import AccessKind, note
+from sites.identity.limits import Door
 
 log = logging.getLogger("insitu.doors")
 
@@ -110,12 +111,15 @@ def _refuse(request: Request, error: InsituError) -> Response:
 
 
 def refused(request: Request, what: str, **data: Any) -> None:
-    """Journal a forged, expired or replayed link, token or form."""
-    doors, visitor = doors_of(request), visitor_of(request)
+    """Journal a forged, expired or replayed link, token or form: so many an hour as tell of an attack, and no more than a disk can keep."""
+    doors, visitor, address = doors_of(request), visitor_of(request), address_of(request)
+    if not (doors.limits.may(Door.REFUSAL, address) and doors.limits.may(Door.REFUSALS)):
+        log.warning("%s from %s is refused, and not journaled: there were too many", what, address)
+        return
     with doors.database.write() as connection:
         by = visitor.person if visitor else ""
         path = request.url.path[:100] if "token" not in request.path_params else request.url.path.split("/")[1]
-        note(connection, AccessKind.REQUEST_REFUSED, doors.clock.now(), by=by, address=address_of(request), what=what, path=path, **data)
+        note(connection, AccessKind.REQUEST_REFUSED, doors.clock.now(), by=by, address=address, what=what, path=path, **data)
 
 
 def address_of(request: Request) -> str:

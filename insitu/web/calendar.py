@@ -13,14 +13,14 @@ from fastapi import APIRouter, Request, Response
 from insitu.entrance.doors import Doors, doors_of
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_, Language, language
+from insitu.entrance.links import arriving
 from insitu.entrance.page import go_to, page
-from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import Anyone, SignedIn
 from protocols.errors import UnknownThing
 from protocols.phrase import Phrase
 from sites import policy
 from sites.calendar import calendar, locale_of
-from sites.identity.links import create_link, links_of, open_link, path_of, revoke_link, revoke_links
+from sites.identity.links import create_link, links_of, path_of, revoke_link, revoke_links
 
 router = APIRouter()
 
@@ -34,7 +34,7 @@ def feed(request: Request, _: Anyone, token: str) -> Response:
     Raises UnknownThing for an address that is forged or was revoked, and for a person whose account is closed.
     """
     doors = doors_of(request)
-    link = open_link(doors.database, doors.clock, doors.key, "calendar", token, address=address_of(request))
+    link = arriving(request, "calendar", token)
     locale = locale_of(doors.database, link.person) if link else None
     if link is None or locale is None:
         raise UnknownThing(Phrase("There is no calendar at this address. Create a new one on your account page."))

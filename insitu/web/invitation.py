@@ -11,6 +11,7 @@ from insitu.entrance.arrival import let_in
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
+from insitu.entrance.links import arriving
 from insitu.entrance.page import go_to, page
 from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import Anyone
@@ -18,7 +19,7 @@ from insitu.web.passwords import differing, said_in
 from protocols.errors import InvalidInput
 from sites.identity import accounts
 from sites.identity.limits import Door
-from sites.identity.links import LinkRow, open_link
+from sites.identity.links import LinkRow
 
 router = APIRouter()
 
@@ -59,13 +60,7 @@ def accept_recovery(request: Request, _: Anyone, token: str, form: Posted) -> Re
 
 def _opened(request: Request, purpose: Purpose, token: str) -> LinkRow | Response:
     """The link in force, or the page that says it is not."""
-    doors, address = doors_of(request), address_of(request)
-    doors.limits.check(Door.LINK, address)
-    link = open_link(doors.database, doors.clock, doors.key, purpose, token, address=address)
-    if link is None:
-        doors.limits.count(Door.LINK, address)
-        return _too_late(request, purpose)
-    return link
+    return arriving(request, purpose, token) or _too_late(request, purpose)
 
 
 def _too_late(request: Request, purpose: Purpose) -> Response:

@@ -13,8 +13,9 @@ from starlette.datastructures import FormData
 
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import Posted
+from insitu.entrance.links import arriving
 from insitu.entrance.page import language_of, page
-from insitu.entrance.refusals import address_of, status_of
+from insitu.entrance.refusals import status_of
 from insitu.entrance.visitor import Anyone
 from insitu.web import fields
 from insitu.web.checkpoint_page import form_of, form_values, typed
@@ -25,7 +26,7 @@ from protocols.plan import Plan
 from sites import inbox
 from sites.checkpoints import CheckpointId
 from sites.identity.accounts import account_of
-from sites.identity.links import LinkRow, open_link, use_link
+from sites.identity.links import LinkRow, use_link
 from sites.releases import plan_of
 from sites.snapshot import find
 
@@ -89,8 +90,7 @@ def _is_closed(connection: Connection, person: str) -> bool:
 
 
 def _opened(request: Request, token: str) -> Opened | Response:
-    doors = doors_of(request)
-    link = open_link(doors.database, doors.clock, doors.key, "checkpoint", token, address=address_of(request))
+    link = arriving(request, "checkpoint", token)
     if link is None:
         return page(request, "link/over.html", status=410, why="")
     opened = Opened(request, link)

@@ -11,8 +11,8 @@ from starlette.datastructures import FormData
 from insitu.entrance.doors import Doors, doors_of
 from insitu.entrance.guard import Posted, posted
 from insitu.entrance.language import N_
+from insitu.entrance.links import arriving
 from insitu.entrance.page import go_to, language_of, page
-from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import Anyone, SignedIn, Visitor
 from insitu.web.notice_words import DUTIES, ORDINARY
 from notifications import channels
@@ -21,7 +21,7 @@ from notifications.render import Occasion, render
 from protocols.errors import DeliveryFailed, InvalidInput, UnknownThing
 from protocols.phrase import Phrase
 from sites.identity.limits import Door
-from sites.identity.links import LinkRow, open_link
+from sites.identity.links import LinkRow
 from sites.preferences import InvalidWish, contact_of, mute, preference_of, scheme_of, set_channels, set_preference
 
 router = APIRouter()
@@ -179,10 +179,7 @@ def _unsubscribe_page(request: Request, link: LinkRow) -> Response:
 
 
 def _opened(request: Request, token: str) -> LinkRow:
-    doors, address = doors_of(request), address_of(request)
-    doors.limits.check(Door.LINK, address)
-    link = open_link(doors.database, doors.clock, doors.key, "unsubscribe", token, address=address)
+    link = arriving(request, "unsubscribe", token)
     if link is None or link.target not in ORDINARY:
-        doors.limits.count(Door.LINK, address)
         raise UnknownThing(Phrase("This address to unsubscribe is damaged or no longer valid. Sign in to choose how you are told."))
     return link

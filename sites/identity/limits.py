@@ -22,6 +22,8 @@ class Door(StrEnum):
     SETUP = "setup"  # wrong codes
     CHANNEL = "channel"  # tests of channels, by person
     TOKEN = "token"  # noqa: S105 - tokens of the API that are not in force
+    REFUSAL = "refusal"  # requests whose refusal is journaled
+    REFUSALS = "refusals"  # the same from all addresses together
 
 
 RATES = {
@@ -31,6 +33,8 @@ RATES = {
     Door.SETUP: "10/10 minutes",
     Door.CHANNEL: "10/10 minutes",
     Door.TOKEN: "50/10 minutes",
+    Door.REFUSAL: "50/10 minutes",
+    Door.REFUSALS: "1000/hour",
 }
 
 
@@ -45,6 +49,10 @@ class Limits:
         """Raise TooOften when the address has no try left."""
         if not self.counter.test(self.rates[door], door.value, address):
             raise TooOften(Phrase("There were too many tries from your network. Wait ten minutes, then try again."))
+
+    def may(self, door: Door, address: str = "") -> bool:
+        """Count a try of the address; False when it had none left."""
+        return self.counter.hit(self.rates[door], door.value, address)
 
     def count(self, door: Door, address: str) -> None:
         """Count a try of the address."""

@@ -52,6 +52,12 @@ def nobody_s(visit: Visit) -> Visit:
     return visit
 
 
+def test_addresses_tried_out_are_held_back(visit: Visit) -> None:
+    answers = [visit.get("/calendar/forged.ics").status_code for _ in range(52)]
+    assert answers == [404] * 50 + [429] * 2
+    assert len(entries(visit.doors.database, kind="RequestRefused")) == 50
+
+
 def test_a_feed_without_a_deadline_is_still_a_calendar(visit: Visit, ledger: Ledger) -> None:
     found = Calendar.from_ical(nobody_s(visit).get(address(visit, "nobody")).content)
     assert [one.name for one in found.subcomponents] == ["VTIMEZONE"]

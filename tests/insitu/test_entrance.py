@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +41,23 @@ def test_a_form_from_nowhere_is_refused_and_journaled(visit: Visit) -> None:
     answer = visit.client.post("/language", data={"language": "fr"})
     assert answer.status_code == 403
     assert [one["kind"] for one in entries(visit.doors.database)] == ["RequestRefused"]
+
+
+def test_bad_forms_from_nowhere_fill_no_disk(visit: Visit) -> None:
+    answers = {visit.client.post("/language", data={"language": "fr"}).status_code for _ in range(80)}
+    assert answers == {403}
+    assert len(entries(visit.doors.database)) == 50
+
+
+def test_a_page_that_refuses_says_so_first_in_its_title(visit: Visit) -> None:
+    assert "<title>Refused: There is nothing here for you – insitu</title>" in visit.get("/nowhere").text
+    answer = visit.sign_in("methodologist").post("/account/tokens/new", {"name": ""}, of="/account/tokens/new")
+    assert (answer.status_code, "<title>Refused: Create a token – insitu</title>" in answer.text) == (422, True)
+
+
+def test_what_was_done_takes_the_focus_so_that_it_is_read_out(visit: Visit) -> None:
+    visit.sign_in("methodologist").post("/account/calendar", of="/account/calendar")
+    assert re.search(r'<p class="flash" role="status" tabindex="-1" data-focus autofocus>[^<]+</p>', visit.get("/account/calendar").text)
 
 
 def test_a_language_is_kept_by_the_browser_that_chose_it(visit: Visit) -> None:
