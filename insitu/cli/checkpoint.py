@@ -114,8 +114,10 @@ def sign(
     data: Data = None,
 ) -> None:
     """Put the next signature on a checkpoint's answers; what it means is in the protocol and kept with it."""
+    from sites.signing import unasked
+
     here = opened(data)
-    _show_outcome(here, here.ledger.sign(checkpoint, by, command_id=command_id), json)
+    _show_outcome(here, here.ledger.sign(checkpoint, by, prove=unasked, command_id=command_id), json)
 
 
 def retry(checkpoint: Checkpoint, by: By, command_id: CommandId = None, json: Json = False, data: Data = None) -> None:

@@ -29,7 +29,7 @@ Evidence = Annotated[Path | None, typer.Option(metavar="FILE", help="A document 
 Until = Annotated[datetime | None, typer.Option("--until", formats=["%Y-%m-%d"], metavar="DATE", help="Last day, local.")]
 From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First day, local; today by default.")]
 On = Annotated[datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], metavar="DATE", help="The day, local; today by default.")]
-Meaning = Annotated[str, typer.Option(metavar="TEXT", help="What the signature means; a usual sentence by default.")]
+Meaning = Annotated[str | None, typer.Option(metavar="TEXT", help="What the record means, as it was shown; another text is refused.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever reads it later.")]
 OfPerson = Annotated[str, typer.Option("--person", metavar="PERSON", help="Of this person only.")]
 Page = Annotated[int, typer.Option(min=1, help="Fifty a page, newest first.")]
@@ -61,14 +61,14 @@ def record_delegation(
 
 
 @delegation_app.command("sign")
-def sign_delegation(number: Number, by: By, meaning: Meaning = "", json: Json = False, data: Data = None) -> None:
+def sign_delegation(number: Number, by: By, meaning: Meaning = None, json: Json = False, data: Data = None) -> None:
     """Sign a delegation as the investigator of the site; as a project manager when it is the investigator's own."""
     from sites.qualifications import sign_delegation as sign
+    from sites.signing import unasked
 
     here = opened(data)
-    meaning = meaning or here.word("delegation_meaning")
-    sign(here.database, here.ledger.clock, number, by=by, meaning=meaning)
-    _say(here, json, "signed_as", number, meaning=meaning)
+    said = sign(here.database, here.ledger.clock, number, by=by, prove=unasked, meaning=meaning)
+    _say(here, json, "signed_as", number, meaning=said)
 
 
 @delegation_app.command("end")
@@ -122,14 +122,14 @@ def record_training(
 
 
 @training_app.command("sign")
-def sign_training(number: Number, by: By, meaning: Meaning = "", json: Json = False, data: Data = None) -> None:
+def sign_training(number: Number, by: By, meaning: Meaning = None, json: Json = False, data: Data = None) -> None:
     """Sign a training as an investigator of the site; as a project manager when it is an investigator's own."""
     from sites.qualifications import sign_training as sign
+    from sites.signing import unasked
 
     here = opened(data)
-    meaning = meaning or here.word("training_meaning")
-    sign(here.database, here.ledger.clock, number, by=by, meaning=meaning)
-    _say(here, json, "signed_as", number, meaning=meaning)
+    said = sign(here.database, here.ledger.clock, number, by=by, prove=unasked, meaning=meaning)
+    _say(here, json, "signed_as", number, meaning=said)
 
 
 @training_app.command("end")

@@ -52,7 +52,7 @@ def complete(request: Request, seen: FillsInCheckpoint, form: Posted) -> Respons
     ledger, command = seen.visitor.doors.ledger, str(form.get("command", ""))[:64]
     try:
         done = ledger.complete(
-            str(seen.name), found.answers, seen.visitor.person, command_id=command and f"page.{command}", change=changing
+            str(seen.name), found.answers, seen.visitor.person, command_id=f"page.{command}" if command else None, change=changing
         )
     except InvalidAnswers as refused:
         return _again(request, seen, found, status=422, errors=refused.errors, changing=changing)

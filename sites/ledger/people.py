@@ -22,7 +22,6 @@ from protocols.errors import (
     InvalidInput,
     NotQualified,
 )
-from protocols.model import in_locale
 from protocols.phrase import Phrase
 from protocols.state import StepKey
 from sites import policy, remarks
@@ -31,6 +30,7 @@ from sites.commands import Result, first_result, remember
 from sites.database import queue_up, table, upserted
 from sites.launching import launched
 from sites.ledger.writer import Writer, locale_of, today
+from sites.signing import Prove, meaning_to_keep, meanings_of
 from sites.snapshot import Loaded, find, load
 from sites.tables import Draft
 
@@ -103,30 +103,37 @@ class PeoplesCommands(Writer):
             raise
 
     def sign(
-        self, checkpoint: str, by: str, *, meaning: str | None = None, shown: str | None = None, command_id: str | None = None
+        self,
+        checkpoint: str,
+        by: str,
+        *,
+        prove: Prove,
+        meaning: str | None = None,
+        shown: str | None = None,
+        command_id: str | None = None,
     ) -> Result:
         """Put the next signature on a checkpoint's answers: the same shape as `complete`.
 
-        `meaning` is the text as shown to the signer, else the protocol's in the signer's language; `shown` the hash of the answers as
-        shown: with it, answers changed since are not signed (IllegalTransition). Raises as `complete` does.
+        `prove` is called first, unless this very signature was put before under this id: then nothing is signed, and its result given.
+        `meaning` is the text as shown to the signer, one of the protocol's, else the one in their language; `shown` the hash of the
+        answers as shown: with it, answers changed since are not signed (IllegalTransition). Raises NotProven, InvalidInput for a text
+        of the signer's own, and as `complete` does.
         """
         name = CheckpointId.parse(checkpoint)
-        said = [meaning or ""]
+        described = {"sign": checkpoint, "by": by, "meaning": meaning} | ({"shown": shown} if shown else {})
+        if (earlier := self._earlier(command_id, described)) is not None:
+            return earlier
+        prove()  # before the transaction: other writers do not wait while a password is checked
+        said = [""]
 
         def may_sign(connection: Connection, loaded: Loaded, now: datetime) -> str:
             wanted = next_signature(loaded.plan.steps[name.step], loaded.state.step(name.key))
             if wanted is None:
                 return ""
-            said[0] = meaning or in_locale(wanted.meaning, locale_of(connection, by))
+            said[0] = meaning_to_keep(meanings_of(wanted.meaning), meaning, locale_of(connection, by))
             return self._require(connection, loaded, name, by, wanted.role, now, to=Phrase("sign {checkpoint}", checkpoint=checkpoint))
 
-        return self._act(
-            name,
-            lambda: commands.Sign(name.key, name.round, by, said[0], shown or ""),
-            {"sign": checkpoint, "by": by, "meaning": meaning} | ({"shown": shown} if shown else {}),
-            command_id,
-            may_sign,
-        )
+        return self._act(name, lambda: commands.Sign(name.key, name.round, by, said[0], shown or ""), described, command_id, may_sign)
 
     def reopen(self, checkpoint: str, by: str, reason: str, *, command_id: str | None = None) -> Result:
         """Take back a passed gate with a reason: the step and everything after it start a new round, earlier answers stay readable.

@@ -161,6 +161,14 @@ def test_notices_are_empty_before_anything_was_sent(terminal: Terminal) -> None:
     assert terminal.json("notices") == []
 
 
+def test_an_empty_command_id_is_refused_however_often_it_is_given(terminal: Terminal) -> None:
+    for _ in range(2):
+        said = terminal.type("launch", "telerehab-hip", *LAUNCH, "--as", "b.petit", "--command-id", "")
+        assert (said.status, said.out) == (2, "")
+        assert "cannot be empty" in said.err
+    assert terminal.json("status") == []
+
+
 def test_a_file_is_attached_to_a_file_field(terminal: Terminal, tmp_path: Path) -> None:
     from sites.clock import SystemClock
     from sites.database import Database
