@@ -22,14 +22,15 @@ from protocols.plan import Plan
 from sites import meanings, policy, records
 from sites.clock import Clock
 from sites.database import Database, table
+from sites.evidence import require_of_record
 from sites.identity.access import AccessKind
 from sites.policy import INVESTIGATOR, MANAGER, Reader
 from sites.releases import find_release, plan_of
 from sites.signing import Prove, meaning_to_keep
-from sites.tables import Delegation, Document, Experiment, ExperimentSite, Person, Site, Training
+from sites.tables import Delegation, Experiment, ExperimentSite, Person, Site, Training
 
 _DELEGATION, _TRAINING = table(Delegation), table(Training)
-_PERSON, _DOCUMENT, _SITE, _EXPERIMENT, _TAKES_PART = table(Person), table(Document), table(Site), table(Experiment), table(ExperimentSite)
+_PERSON, _SITE, _EXPERIMENT, _TAKES_PART = table(Person), table(Site), table(Experiment), table(ExperimentSite)
 _ENDED = ("stopped", "closed")
 PAGE = 50
 
@@ -62,8 +63,9 @@ def record_delegation(
 ) -> int:
     """Note that a person may act in a role at a site ("" for the experiment itself); the record's number. It counts once signed.
 
-    Dates are local to the site, both included; `evidence` is the hash of a stored document. The same again, while it is not signed, gives
-    the same number. Only a project manager or an investigator of the site may: raises NotAssigned, InConflict; UnknownThing, InvalidInput.
+    Dates are local to the site, both included; `evidence` is the hash of a file that `by` handed in. The same again, while it is not
+    signed, gives the same number. Only a project manager or an investigator of the site may: raises NotAssigned, InConflict; UnknownThing,
+    InvalidInput.
     """
     values = {"person": person, "role": role, "site": site, "experiment": experiment, "from_date": from_, "until_date": until}
     with database.write() as connection:
@@ -71,7 +73,7 @@ def record_delegation(
         here = _setting(connection, experiment, site, by, now)
         _require_keeper(connection, here, by, to=Phrase("record a delegation"))
         _check_role(here, role)
-        _check(connection, person, from_, until, evidence)
+        _check(connection, person, from_, until, evidence, by)
         return records.recorded(connection, _DELEGATION, AccessKind.DELEGATION_RECORDED, values | {"evidence": evidence}, by, now)
 
 
@@ -134,7 +136,7 @@ def record_training(
         now = clock.now()
         today = _check_training(connection, protocol, version, site, now)
         _require_training_keeper(connection, values, by, now, to=Phrase("record a training"))
-        _check(connection, person, on, until, evidence)
+        _check(connection, person, on, until, evidence, by)
         if on > today:
             raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=on))
         return records.recorded(connection, _TRAINING, AccessKind.TRAINING_RECORDED, values | {"evidence": evidence}, by, now)
@@ -285,13 +287,13 @@ def _check_training(connection: Connection, protocol: str, version: str, site: s
     return _today_at(connection, site, now)
 
 
-def _check(connection: Connection, person: str, from_: date, until: date | None, evidence: str) -> None:
+def _check(connection: Connection, person: str, from_: date, until: date | None, evidence: str, by: str) -> None:
     if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
         raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=person))
     if until is not None and until < from_:
         raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))
-    if evidence and connection.execute(select(_DOCUMENT.c.hash).where(_DOCUMENT.c.hash == evidence)).first() is None:
-        raise UnknownThing(Phrase("The evidence {evidence!r} is not a stored document. Store the file first.", evidence=evidence))
+    if evidence:
+        require_of_record(connection, evidence, by)
 
 
 # ------------------------------------------------------------------ reading

@@ -56,7 +56,7 @@ def record_delegation(
 
     here = opened(data)
     given = (person, role, site, experiment, _day(here, from_), until.date() if until else None)
-    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence))
+    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence, by))
     _say(here, json, "delegation_recorded", number, person=person, role=role)
 
 
@@ -117,7 +117,7 @@ def record_training(
     with here.database.read() as connection:
         found = find_release(connection, protocol, version)["version"]
     given = (person, protocol, found, site, _day(here, on), until.date() if until else None)
-    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence))
+    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence, by))
     _say(here, json, "training_recorded", number, person=person, protocol=f"{protocol} {found}")
 
 
@@ -235,14 +235,14 @@ def _day(here: Opened, given: datetime | None) -> date:
     return given.date() if given else clocks.local_date(here.ledger.clock.now(), Place())
 
 
-def _kept(here: Opened, file: Path | None) -> str:
-    """The hash of a file that is kept as evidence, "" for none."""
-    from mimetypes import guess_type
+def _kept(here: Opened, file: Path | None, by: str) -> str:
+    """The hash of a file that a person keeps as evidence, "" for none."""
+    from sites import files
+    from sites.evidence import OF_RECORD
 
     if file is None:
         return ""
-    media_type = guess_type(file.name)[0] or "application/octet-stream"
-    return here.ledger.store_document(file.name, media_type, file_bytes(file))
+    return str(files.store(here.ledger, OF_RECORD, file.name, file_bytes(file), by=by)["hash"])
 
 
 def _reader(here: Opened, person: str) -> Reader:

@@ -24,7 +24,7 @@ from protocols.errors import (
 )
 from protocols.phrase import Phrase
 from protocols.state import StepKey
-from sites import policy, remarks
+from sites import evidence, policy, remarks
 from sites.checkpoints import CheckpointId
 from sites.commands import Result, first_result, remember
 from sites.database import queue_up, table, upserted
@@ -63,6 +63,7 @@ class PeoplesCommands(Writer):
                 return earlier
             now = self.clock.now()
             loaded, decision = launched(connection, protocol, sites, launch, by, now, version=version, title=title)
+            evidence.require(connection, loaded, decision.facts)
             self._write(connection, loaded, decision)
             state = decision.state.status.value
             result = {"code": loaded.code, "protocol": protocol, "version": loaded.row["version"], "state": state}
@@ -84,7 +85,8 @@ class PeoplesCommands(Writer):
 
         With `change`, answers that wait for signatures are replaced and these voided. Answers refused, or come too late because
         someone was first, are kept as the person's draft. `via` notes by which other way than a session they came; `also` is done in
-        the same transaction, and undoes it all when it raises. Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
+        the same transaction, and undoes it all when it raises. A file that is named is there, theirs to name, and what its field accepts
+        (`sites.evidence`). Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
         NotAssigned, InConflict, NotQualified, UnknownThing, CommandReused.
         """
         name = CheckpointId.parse(checkpoint)
@@ -235,7 +237,8 @@ class PeoplesCommands(Writer):
     def save_draft(self, checkpoint: str, by: str, answers: Mapping[str, Any], *, origin: str = "person") -> None:
         """Keep what someone typed; the latest replaces their earlier draft of that checkpoint. Nothing else changes.
 
-        Raises UnknownThing and NotAssigned as `complete` does, IllegalTransition for a step or a round that asks nobody.
+        A file that is not theirs to name (`sites.evidence`) is left out. Raises UnknownThing and NotAssigned as `complete` does,
+        IllegalTransition for a step or a round that asks nobody.
         """
         name = CheckpointId.parse(checkpoint)
         with self.database.write() as connection:
@@ -259,7 +262,8 @@ class PeoplesCommands(Writer):
         if loaded.plan.steps[name.step].step.checkpoint is None or name.round > loaded.state.step(name.key).round:
             raise IllegalTransition(Phrase("{name} asks for no answers; `insitu inbox` lists what does.", name=name))
         where = {"experiment_id": loaded.id, "site": name.site, "step": name.step, "round": name.round, "person": by}
-        values = {"answers": _storable(answers), "origin": origin, "saved_at": self.clock.now()}
+        known = evidence.draft_of(connection, loaded, name.key, by, answers)
+        values = {"answers": _storable(known), "origin": origin, "saved_at": self.clock.now()}
         connection.execute(upserted(self.database.dialect, _DRAFT, where | values, list(where)))
 
 

@@ -16,7 +16,7 @@ from protocols.engine import Decision, decide
 from protocols.notices import alarms, messages
 from protocols.phrase import Phrase
 from protocols.state import SliceTooSmall, StepKey
-from sites import policy, timers
+from sites import evidence, policy, timers
 from sites.checkpoints import CheckpointId
 from sites.clock import Clock
 from sites.commands import Result, first_result, remember
@@ -83,6 +83,7 @@ class Writer:
             of = allowed(connection, loaded, now) if allowed else ""
             asked = in_place_of(of, command() if callable(command) else command)
             loaded, decision = self._decide(connection, loaded, asked, now)
+            evidence.require(connection, loaded, decision.facts)
             reads = partial(locale_of, connection, getattr(asked, "by", ""))
             return Weighed(loaded, decision, outcome(name, loaded.plan, decision, now, reads), of)
 

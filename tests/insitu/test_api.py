@@ -232,6 +232,22 @@ def test_a_file_is_stored_answered_with_and_downloaded(manager: Caller) -> None:
     assert nurse.post(where, files={"file": ("a.txt", b"x")}).status_code == 403
 
 
+def test_only_a_file_that_is_there_and_ones_own_is_an_answer(manager: Caller) -> None:
+    releases.add(manager.doors.database, WITH_A_FILE.replace("accept: [txt]", "accept: [.TXT]"), manager.doors.clock)
+    code = manager.ok(manager.post("/experiments", LAUNCH))["code"]
+    mine, name = manager.as_("methodologist"), f"{code}:review::1"
+    assert mine.ok(mine.get(f"/checkpoints/{name}"))["form"][1]["accept"] == ["txt"]
+    theirs = manager.doors.ledger.store_file("secret.txt", "text/plain", b"a secret", "nurse.metz")
+    for one in ({"hash": "0" * 64, "name": "a.txt"}, {"hash": theirs, "name": "secret.txt", "size": 8}):
+        refused = mine.post(f"/checkpoints/{name}/complete", {"answers": {"sound": True, "paper": one}})
+        assert (refused.status_code, [error["path"] for error in refused.json()["errors"]]) == (422, ["paper"])
+        mine.ok(mine.put(f"/checkpoints/{name}/draft", {"answers": {"sound": True, "paper": one}}))
+        assert mine.ok(mine.get(f"/checkpoints/{name}"))["draft"]["answers"] == {"sound": True}
+        assert mine.client.get(f"/checkpoints/{name}/files/{one['hash']}").status_code in (303, 404)
+    stored = mine.ok(mine.post(f"/files?checkpoint={name}&field=paper", files={"file": ("a.TXT", b"words", "text/plain")}))
+    assert mine.ok(mine.post(f"/checkpoints/{name}/complete", {"answers": {"sound": True, "paper": stored}}))["gate"] == "passed"
+
+
 # ------------------------------------------------------------------ protocols, sites, people, records
 
 

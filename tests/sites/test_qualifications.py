@@ -16,6 +16,8 @@ from protocols.errors import InConflict, InsituError, InvalidInput, NotAssigned,
 from sites import conflicts, deputies, inbox, policy, qualifications
 from sites.clock import SetClock
 from sites.database import table
+from sites.evidence import OF_RECORD
+from sites.files import store
 from sites.identity.access import entries
 from sites.ledger import Ledger
 from sites.signing import unasked
@@ -347,7 +349,7 @@ def test_a_training_to_come_is_not_recorded(strict: Ledger) -> None:
 
 
 def test_evidence_is_a_stored_document(strict: Ledger, code: str) -> None:
-    key = strict.store_document("log.pdf", "application/pdf", b"%PDF")
+    key = store(strict, OF_RECORD, "log.pdf", b"%PDF-1.7", by=MANAGER)["hash"]
     record(strict, code, "nurse.caen", "site_coordinator", by=MANAGER, evidence=key)
     assert qualifications.delegations(strict.database, reader(strict, MANAGER))[0]["evidence"] == key
 

@@ -17,15 +17,14 @@ from insitu.entrance.visitor import Visitor
 from insitu.web.admin.frame import complaints, day, typed
 from insitu.web.experiment.documents import saved
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
-from protocols.model import FieldType, FormField
 from protocols.phrase import Phrase
 from sites import files
 from sites.database import table
+from sites.evidence import OF_RECORD
 from sites.policy.administering import recordable_people
 from sites.signing import Prove
 from sites.tables import Person
 
-EVIDENCE = FormField(id="evidence", type=FieldType.FILE, label="evidence", accept=("pdf", "png", "jpg", "jpeg", "docx", "odt"), max_mb=10)
 PAGE = 50
 _PERSON = table(Person)
 RECORDED = N_("The record was kept. It counts once it is signed.")
@@ -40,8 +39,8 @@ def evidence_of(visitor: Visitor, form: FormData) -> str:
     sent = form.get("evidence")
     if not isinstance(sent, UploadFile) or not sent.filename:
         return ""
-    content = sent.file.read(int((EVIDENCE.max_mb or 0) * 1024 * 1024) + 1)
-    kept: str = files.store(visitor.doors.ledger, EVIDENCE, sent.filename, content)["hash"]
+    content = sent.file.read(int((OF_RECORD.max_mb or 0) * 1024 * 1024) + 1)
+    kept: str = files.store(visitor.doors.ledger, OF_RECORD, sent.filename, content, by=visitor.person)["hash"]
     return kept
 
 
