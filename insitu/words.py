@@ -152,14 +152,6 @@ WORDS: dict[str, dict[str, str]] = {
         "fr": "Formation {id} : {person}, {protocol}. Elle vaut une fois signée : insitu training sign {id}.",
         "en": "Training {id}: {person}, {protocol}. It counts once signed: insitu training sign {id}.",
     },
-    "delegation_meaning": {
-        "fr": "J’autorise cette personne à agir dans ce rôle, sur ce site, aux dates indiquées.",
-        "en": "I authorise this person to act in this role, at this site, on the dates given.",
-    },
-    "training_meaning": {
-        "fr": "J’atteste que cette personne a été formée à cette version du protocole.",
-        "en": "I attest that this person was trained on this version of the protocol.",
-    },
     "signed_as": {"fr": "{id} est signé : « {meaning} »", "en": "{id} is signed: “{meaning}”"},
     "ended_on": {"fr": "{id} ne vaut plus à partir du {on}.", "en": "{id} counts no more from {on}."},
     "ended_now": {"fr": "{id} est terminé.", "en": "{id} is over."},

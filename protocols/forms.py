@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 from protocols.conditions import compile_condition
@@ -88,6 +88,45 @@ def shown_fields(
         if _is_shown(field, fields, before, context or {}):
             shown.add(field.id)
     return frozenset(shown)
+
+
+# ------------------------------------------------------------------ files among answers
+
+
+def kind_of(name: str) -> str:
+    """The ending of a file's name, in small letters; "" without one."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def files_among(form: Iterable[FormField], answers: Mapping[str, Any]) -> Iterator[tuple[str, FormField, Mapping[str, Any]]]:
+    """The stored files that the answers of a form name, in tables too: the path, the field, and the reference (`hash`, `name`)."""
+    for field in form:
+        value = answers.get(field.id)
+        if field.type is FieldType.FILE and _names_file(value):
+            yield field.id, field, value
+        elif field.type is FieldType.TABLE and isinstance(value, list):
+            for number, row in enumerate(value):
+                inner = files_among(field.columns, row) if isinstance(row, Mapping) else ()
+                yield from ((f"{field.id}.{number}.{path}", column, found) for path, column, found in inner)
+
+
+def without_files(form: Iterable[FormField], answers: Mapping[str, Any], unless: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+    """The answers without the files they name, `unless` it says that one may stay; whatever else was typed stays."""
+    kept = dict(answers)
+    for field in form:
+        value = kept.get(field.id)
+        if field.type is FieldType.FILE and isinstance(value, Mapping) and not (_names_file(value) and unless(value)):
+            del kept[field.id]
+        elif field.type is FieldType.TABLE and isinstance(value, list):
+            kept[field.id] = [without_files(field.columns, row, unless) if isinstance(row, Mapping) else row for row in value]
+    return kept
+
+
+def _names_file(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping) and isinstance(value.get("hash"), str) and isinstance(value.get("name"), str)
+
+
+# ------------------------------------------------------------------ one field
 
 
 class _Refusals(Exception):
@@ -254,8 +293,8 @@ def _file(field: FormField, value: Any, here: Here) -> dict[str, Any]:
     if not isinstance(value, dict) or not {"name", "hash"} <= set(value) <= {"name", "hash", "size"}:
         raise _Refusals(Phrase("expected a stored file with its name and hash, not {value}", value=_described(value)))
     name = str(value["name"])
-    if field.accept and name.rsplit(".", 1)[-1].lower() not in field.accept:
-        raise _Refusals(Phrase("expected a file of type {types}, not {name!r}", types=_listed(field.accept), name=name))
+    if field.kinds and kind_of(name) not in field.kinds:
+        raise _Refusals(Phrase("expected a file of type {types}, not {name!r}", types=_listed(field.kinds), name=name))
     size = value.get("size", 0)
     if isinstance(size, bool) or not isinstance(size, (int, float)) or not all(isinstance(value[part], str) for part in ("name", "hash")):
         raise _Refusals(Phrase("expected a stored file with its name, hash and size in bytes"))

@@ -109,6 +109,14 @@ class FormField(Value):
         return value
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The endings of file names that `accept` lets in, in small letters and without their dot; none lets all in.
+
+        `accept` itself stays as it was written: the document's hash is of it.
+        """
+        return tuple(dict.fromkeys(kind.strip().lstrip(".").lower() for kind in self.accept))
+
+    @property
     def option_values(self) -> tuple[str, ...]:
         return tuple(option.value for option in self.options)
 

@@ -126,6 +126,8 @@ def form_field(field: FormField, locale: str) -> dict[str, Any]:
         shown["help"] = in_locale(field.help, locale)
     if field.options:
         shown["options"] = [{"value": one.value, "label": in_locale(one.label, locale) or one.value} for one in field.options]
+    if field.accept:
+        shown["accept"] = list(field.kinds)
     if field.columns:
         shown["columns"] = [form_field(column, locale) for column in field.columns]
     return shown

@@ -7,11 +7,11 @@ import unicodedata
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-import puremagic
-
-from protocols.errors import InvalidInput
-from protocols.model import FormField
+from protocols.errors import InvalidInput, UnknownThing
+from protocols.forms import kind_of
+from protocols.model import FieldType, FormField
 from protocols.phrase import Phrase
+from protocols.plan import Plan
 
 if TYPE_CHECKING:
     from sites.ledger import Ledger
@@ -51,14 +51,22 @@ _ACTIVE = (b"<!doctype html", b"<html", b"<script", b"<svg", b"<?php", b"#!", b"
 _RESERVED = dict.fromkeys(map(ord, '<>:"|?*'), "_")
 
 
-def store(ledger: Ledger, field: FormField, filename: str, content: bytes, media_type: str = "") -> dict[str, Any]:
-    """Keep a file for a field: its reference `{"hash", "name", "size"}`, with the SHA-256 of the content and a safe name.
+def store(ledger: Ledger, field: FormField, filename: str, content: bytes, media_type: str = "", *, by: str) -> dict[str, Any]:
+    """Keep a file that a person hands in for a field: its reference `{"hash", "name", "size"}`, with the SHA-256 of the content and a
+    safe name.
 
-    What it is is read from its content, never from what the sender calls it (`media_type`). Raises InvalidInput, which says what the
-    field accepts, for a file that is empty, too large, of another kind, or not what its name says.
+    What it is is read from its content, never from what the sender calls it (`media_type`). Raises as `check`.
     """
     name = safe_name(filename)
-    kind = _kind_of(name)
+    check(field, name, content)
+    key = ledger.store_file(name, media_type_of(name), content, by)
+    return {"hash": key, "name": name, "size": len(content)}
+
+
+def check(field: FormField, name: str, content: bytes) -> None:
+    """Raise InvalidInput, which says what the field accepts, for a file that is empty, too large, of another kind, or not what its name
+    says."""
+    kind = kind_of(name)
     _check_size(field, name, len(content))
     _check_kind(field, name, kind)
     if not is_what_it_says(kind, content):
@@ -67,13 +75,23 @@ def store(ledger: Ledger, field: FormField, filename: str, content: bytes, media
                 "The content of “{name}” is not that of a {kind} file. Open it, save it as {kind} and send it again.", name=name, kind=kind
             )
         )
-    key = ledger.store_document(name, MEDIA_TYPES.get(kind, "application/octet-stream"), content)
-    return {"hash": key, "name": name, "size": len(content)}
+
+
+def file_field(plan: Plan, step: str, path: str) -> FormField:
+    """A file field of a checkpoint's form by its path, `letter` or `table.column`. Raises UnknownThing."""
+    asked = plan.steps[step].step.checkpoint if step in plan.steps else None
+    fields, found = (asked.form if asked else ()), None
+    for name in path.split("."):
+        found = next((one for one in fields if one.id == name), None)
+        fields = found.columns if found else ()
+    if found is None or found.type is not FieldType.FILE:
+        raise UnknownThing(Phrase("Checkpoint {checkpoint} has no file field {field!r}.", checkpoint=step, field=path))
+    return found
 
 
 def media_type_of(name: str) -> str:
     """Under which media type a file of this name is sent."""
-    return MEDIA_TYPES.get(_kind_of(name), "application/octet-stream")
+    return MEDIA_TYPES.get(kind_of(name), "application/octet-stream")
 
 
 def _check_size(field: FormField, name: str, size: int) -> None:
@@ -94,15 +112,11 @@ def _check_kind(field: FormField, name: str, kind: str) -> None:
 
 def accepted_kinds(field: FormField) -> frozenset[str]:
     """The endings of file names that a field accepts, in small letters."""
-    return frozenset(kind.lower().lstrip(".") for kind in field.accept) or frozenset(MEDIA_TYPES)
+    return frozenset(field.kinds) or frozenset(MEDIA_TYPES)
 
 
 def _plain(number: float) -> float | int:
     return int(number) if number == int(number) else number
-
-
-def _kind_of(name: str) -> str:
-    return name.rpartition(".")[2].lower() if "." in name else ""
 
 
 # ------------------------------------------------------------------ names
@@ -136,6 +150,8 @@ def is_what_it_says(kind: str, content: bytes) -> bool:
 
 
 def _guessed(content: bytes) -> set[str]:
+    import puremagic  # 0.1 s that only a file need wait for
+
     try:
         found = puremagic.magic_string(content)
     except (puremagic.PureError, ValueError):

@@ -16,18 +16,21 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
+from protocols.model import LOCALES
 from protocols.phrase import Phrase
 from protocols.plan import Plan
-from sites import policy, records
+from sites import meanings, policy, records
 from sites.clock import Clock
 from sites.database import Database, table
+from sites.evidence import require_of_record
 from sites.identity.access import AccessKind
 from sites.policy import INVESTIGATOR, MANAGER, Reader
 from sites.releases import find_release, plan_of
-from sites.tables import Delegation, Document, Experiment, ExperimentSite, Person, Site, Training
+from sites.signing import Prove, meaning_to_keep
+from sites.tables import Delegation, Experiment, ExperimentSite, Person, Site, Training
 
 _DELEGATION, _TRAINING = table(Delegation), table(Training)
-_PERSON, _DOCUMENT, _SITE, _EXPERIMENT, _TAKES_PART = table(Person), table(Document), table(Site), table(Experiment), table(ExperimentSite)
+_PERSON, _SITE, _EXPERIMENT, _TAKES_PART = table(Person), table(Site), table(Experiment), table(ExperimentSite)
 _ENDED = ("stopped", "closed")
 PAGE = 50
 
@@ -60,8 +63,9 @@ def record_delegation(
 ) -> int:
     """Note that a person may act in a role at a site ("" for the experiment itself); the record's number. It counts once signed.
 
-    Dates are local to the site, both included; `evidence` is the hash of a stored document. The same again, while it is not signed, gives
-    the same number. Only a project manager or an investigator of the site may: raises NotAssigned, InConflict; UnknownThing, InvalidInput.
+    Dates are local to the site, both included; `evidence` is the hash of a file that `by` handed in. The same again, while it is not
+    signed, gives the same number. Only a project manager or an investigator of the site may: raises NotAssigned, InConflict; UnknownThing,
+    InvalidInput.
     """
     values = {"person": person, "role": role, "site": site, "experiment": experiment, "from_date": from_, "until_date": until}
     with database.write() as connection:
@@ -69,17 +73,19 @@ def record_delegation(
         here = _setting(connection, experiment, site, by, now)
         _require_keeper(connection, here, by, to=Phrase("record a delegation"))
         _check_role(here, role)
-        _check(connection, person, from_, until, evidence)
+        _check(connection, person, from_, until, evidence, by)
         return records.recorded(connection, _DELEGATION, AccessKind.DELEGATION_RECORDED, values | {"evidence": evidence}, by, now)
 
 
-def sign_delegation(database: Database, clock: Clock, number: int, *, by: str, meaning: str) -> None:
-    """Sign a delegation: from now on it counts. `meaning` is the text as shown to the signer, and is kept.
+def sign_delegation(database: Database, clock: Clock, number: int, *, by: str, prove: Prove, meaning: str | None = None) -> str:
+    """Sign a delegation: from now on it counts. The text that is kept with it (`sites.meanings`).
 
-    The investigator of that site signs, if they may act there themselves; a project manager where there is none to sign, or where it is
-    the investigator's own. Nobody signs a record of their own, nor as the deputy of the person it is of. Raises NotAssigned, InConflict,
-    NotQualified, Refused when it is signed or ended already, UnknownThing.
+    `prove` is called first. `meaning` is the text as shown to the signer, else it is the one in their language. The investigator of that
+    site signs, if they may act there themselves; a project manager where there is none to sign, or where it is the investigator's own.
+    Nobody signs a record of their own, nor as the deputy of the person it is of. Raises NotProven, NotAssigned, InConflict, NotQualified,
+    Refused when it is signed or ended already, UnknownThing, InvalidInput for a meaning of the signer's own.
     """
+    prove()
     with database.write() as connection:
         now = clock.now()
         record = records.read(connection, _DELEGATION, number)
@@ -87,7 +93,9 @@ def sign_delegation(database: Database, clock: Clock, number: int, *, by: str, m
         by_manager = record["role"] == INVESTIGATOR or not record["site"] or here.plan.role(INVESTIGATOR) is None
         role = MANAGER if by_manager else INVESTIGATOR
         of = _require(connection, here, by, role, to=Phrase("sign delegation {number}", number=number), qualified=True)
-        records.sign(connection, _DELEGATION, AccessKind.DELEGATION_SIGNED, record, by, of, role, meaning, now)
+        said = meaning_to_keep(meanings.of_delegation(connection, record), meaning, _locale_of(connection, by))
+        records.sign(connection, _DELEGATION, AccessKind.DELEGATION_SIGNED, record, by, of, role, said, now)
+    return said
 
 
 def end_delegation(database: Database, clock: Clock, number: int, *, by: str, on: date, why: str) -> None:
@@ -128,22 +136,25 @@ def record_training(
         now = clock.now()
         today = _check_training(connection, protocol, version, site, now)
         _require_training_keeper(connection, values, by, now, to=Phrase("record a training"))
-        _check(connection, person, on, until, evidence)
+        _check(connection, person, on, until, evidence, by)
         if on > today:
             raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=on))
         return records.recorded(connection, _TRAINING, AccessKind.TRAINING_RECORDED, values | {"evidence": evidence}, by, now)
 
 
-def sign_training(database: Database, clock: Clock, number: int, *, by: str, meaning: str) -> None:
+def sign_training(database: Database, clock: Clock, number: int, *, by: str, prove: Prove, meaning: str | None = None) -> str:
     """Sign a training: from now on it counts. As `sign_delegation`; the investigator is one of an experiment under way with that protocol.
 
     A project manager signs an investigator's training, and one at a site where no such experiment is under way.
     """
+    prove()
     with database.write() as connection:
         now = clock.now()
         record = records.read(connection, _TRAINING, number)
         of, role = _require_training_signer(connection, record, by, now)
-        records.sign(connection, _TRAINING, AccessKind.TRAINING_SIGNED, record, by, of, role, meaning, now)
+        said = meaning_to_keep(meanings.of_training(connection, record), meaning, _locale_of(connection, by))
+        records.sign(connection, _TRAINING, AccessKind.TRAINING_SIGNED, record, by, of, role, said, now)
+    return said
 
 
 def end_training(database: Database, clock: Clock, number: int, *, by: str, on: date, why: str) -> None:
@@ -153,6 +164,10 @@ def end_training(database: Database, clock: Clock, number: int, *, by: str, on: 
         record = records.read(connection, _TRAINING, number)
         _require_training_keeper(connection, record, by, now, to=Phrase("end training {number}", number=number))
         records.end(connection, _TRAINING, AccessKind.TRAINING_ENDED, record, by, on, why, now)
+
+
+def _locale_of(connection: Connection, person: str) -> str:
+    return connection.execute(select(_PERSON.c.locale).where(_PERSON.c.id == person)).scalar() or LOCALES[0]
 
 
 # ------------------------------------------------------------------ who may
@@ -272,34 +287,41 @@ def _check_training(connection: Connection, protocol: str, version: str, site: s
     return _today_at(connection, site, now)
 
 
-def _check(connection: Connection, person: str, from_: date, until: date | None, evidence: str) -> None:
+def _check(connection: Connection, person: str, from_: date, until: date | None, evidence: str, by: str) -> None:
     if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
         raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=person))
     if until is not None and until < from_:
         raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))
-    if evidence and connection.execute(select(_DOCUMENT.c.hash).where(_DOCUMENT.c.hash == evidence)).first() is None:
-        raise UnknownThing(Phrase("The evidence {evidence!r} is not a stored document. Store the file first.", evidence=evidence))
+    if evidence:
+        require_of_record(connection, evidence, by)
 
 
 # ------------------------------------------------------------------ reading
 
 
 def delegations(
-    database: Database, reader: Reader, *, site: str = "", experiment: str = "", person: str = "", page: int = 1
+    database: Database,
+    reader: Reader,
+    *,
+    site: str = "",
+    experiment: str = "",
+    person: str = "",
+    page: int = 1,
+    locale: str = LOCALES[0],
 ) -> list[dict[str, Any]]:
     """The delegations a reader sees, newest first, 50 a page: their own, those of experiments they manage, of sites they investigate.
 
     Each has its columns (`from`, `until` and `ended_on` as dates), `name`, its `state` today at the site (`unsigned`, `to_come`,
-    `in_force`, `over`).
+    `in_force`, `over`), and what signing it `means`, in that language; "" once that is over.
     """
     narrowed = [_DELEGATION.c.experiment == experiment] if experiment else []
     with database.read() as connection:
-        return _listed(connection, _DELEGATION, reader, [seen_delegations(reader), *narrowed], site, person, page)
+        return _listed(connection, _DELEGATION, reader, [seen_delegations(reader), *narrowed], site, person, page, locale)
 
 
-def delegation(database: Database, reader: Reader, number: int) -> dict[str, Any]:
+def delegation(database: Database, reader: Reader, number: int, *, locale: str = LOCALES[0]) -> dict[str, Any]:
     """One of the delegations that a reader sees, as they list it. Raises UnknownThing."""
-    return _one(database, reader, _DELEGATION, seen_delegations(reader), number)
+    return _one(database, reader, _DELEGATION, seen_delegations(reader), number, locale)
 
 
 def seen_delegations(reader: Reader) -> ColumnElement[bool]:
@@ -310,22 +332,30 @@ def seen_delegations(reader: Reader) -> ColumnElement[bool]:
 
 
 def trainings(
-    database: Database, reader: Reader, *, protocol: str = "", version: str = "", site: str = "", person: str = "", page: int = 1
+    database: Database,
+    reader: Reader,
+    *,
+    protocol: str = "",
+    version: str = "",
+    site: str = "",
+    person: str = "",
+    page: int = 1,
+    locale: str = LOCALES[0],
 ) -> list[dict[str, Any]]:
     """The trainings a reader sees, as `delegations`; a manager of some experiments sees those on the protocols of these, at their sites."""
     narrowed = [_TRAINING.c[name] == value for name, value in (("protocol", protocol), ("version", version)) if value]
     with database.read() as connection:
-        return _listed(connection, _TRAINING, reader, [seen_trainings(reader), *narrowed], site, person, page)
+        return _listed(connection, _TRAINING, reader, [seen_trainings(reader), *narrowed], site, person, page, locale)
 
 
-def training(database: Database, reader: Reader, number: int) -> dict[str, Any]:
+def training(database: Database, reader: Reader, number: int, *, locale: str = LOCALES[0]) -> dict[str, Any]:
     """One of the trainings that a reader sees, as they list it. Raises UnknownThing."""
-    return _one(database, reader, _TRAINING, seen_trainings(reader), number)
+    return _one(database, reader, _TRAINING, seen_trainings(reader), number, locale)
 
 
-def _one(database: Database, reader: Reader, log: Table, seen: ColumnElement[bool], number: int) -> dict[str, Any]:
+def _one(database: Database, reader: Reader, log: Table, seen: ColumnElement[bool], number: int, locale: str) -> dict[str, Any]:
     with database.read() as connection:
-        found = _listed(connection, log, reader, [seen, log.c.id == number], "", "", 1)
+        found = _listed(connection, log, reader, [seen, log.c.id == number], "", "", 1, locale)
     if not found:
         raise UnknownThing(records.unknown(log, number))
     return found[0]
@@ -361,7 +391,7 @@ def _investigated(reader: Reader, log: Table) -> list[ColumnElement[bool]]:
 
 
 def _listed(
-    connection: Connection, log: Table, reader: Reader, where: list[ColumnElement[bool]], site: str, person: str, page: int
+    connection: Connection, log: Table, reader: Reader, where: list[ColumnElement[bool]], site: str, person: str, page: int, locale: str
 ) -> list[dict[str, Any]]:
     named = [log.c[name] == value for name, value in (("site", site), ("person", person)) if value]
     query = (
@@ -373,13 +403,21 @@ def _listed(
         .limit(PAGE)
         .offset(PAGE * (max(page, 1) - 1))
     )
-    return [_shown(dict(row), reader.now) for row in connection.execute(query).mappings()]
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [_shown(row, reader.now) | {"means": _means(connection, log, row, locale)} for row in rows]
 
 
-def _shown(row: dict[str, Any], now: datetime) -> dict[str, Any]:
-    today = clocks.local_date(now, Place(timezone=row.pop("timezone") or Place().timezone))
-    begins = row.pop("from_date") if "from_date" in row else row.pop("on_date")
-    shown = row | {"from": begins, "until": row.pop("until_date")}
+def _means(connection: Connection, log: Table, row: Mapping[str, Any], locale: str) -> str:
+    if row["signed_at"] is not None or row["ended_on"] is not None:
+        return ""
+    texts = meanings.of_delegation(connection, row) if log is _DELEGATION else meanings.of_training(connection, row)
+    return meaning_to_keep(texts, None, locale)
+
+
+def _shown(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    today = clocks.local_date(now, Place(timezone=row["timezone"] or Place().timezone))
+    shown = {name: value for name, value in row.items() if name not in ("timezone", "from_date", "on_date", "until_date")}
+    shown |= {"from": row["from_date"] if "from_date" in row else row["on_date"], "until": row["until_date"]}
     return shown | {"state": _state(shown, today)}
 
 

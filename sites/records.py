@@ -63,13 +63,11 @@ def sign(
     """Sign a record in a role, as the deputy of `of` ("" for nobody). Raises Refused for one's own, or one signed or ended before."""
     if record["person"] in (by, of):
         raise Refused(Phrase("Nobody signs a record of their own, nor in the place of the person it is of. Someone else must sign it."))
-    if not meaning.strip():
-        raise InvalidInput(Phrase("A signature needs its meaning, as it was shown to the signer."))
-    values = {"signed_by": by, "signed_role": role, "signed_at": now, "meaning": meaning.strip()}
+    values = {"signed_by": by, "signed_role": role, "signed_at": now, "meaning": meaning}
     unsigned = (log.c.id == record["id"], log.c.signed_at.is_(None), log.c.ended_on.is_(None))
     if connection.execute(update(log).where(*unsigned).values(values)).rowcount != 1:
         raise Refused(Phrase("Record {number} was signed or ended before; nothing was signed.", number=record["id"]))
-    said = {"number": record["id"], "role": role, "meaning": meaning.strip()} | ({"of": of} if of else {})
+    said = {"number": record["id"], "role": role, "meaning": meaning} | ({"of": of} if of else {})
     note(connection, kind, now, person=record["person"], by=by, **said)
 
 

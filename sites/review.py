@@ -13,17 +13,18 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select, union_all
 
-from protocols.errors import InvalidInput, NotAssigned
-from protocols.forms import says_nothing
+from protocols.errors import NotAssigned
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
 from sites.folding import folded, mentions
 from sites.identity.access import AccessKind, entries, note
+from sites.meanings import ACCESS_REVIEW
 from sites.policy import Reader, in_force
 from sites.policy.acting import deputising
 from sites.policy.administering import seen_assignments, today
+from sites.signing import Prove, meaning_to_keep
 from sites.tables import Account, Assignment, Deputy, Person
 
 _ASSIGNMENT, _ACCOUNT, _DEPUTY = table(Assignment), table(Account), table(Deputy)
@@ -65,21 +66,22 @@ def dormant(connection: Connection, reader: Reader) -> int:
     return int(connection.execute(select(func.count(held.c.person.distinct())).where(*where)).scalar_one())
 
 
-def sign_review(database: Database, clock: Clock, *, by: str, meaning: str) -> dict[str, Any]:
+def sign_review(database: Database, clock: Clock, *, by: str, prove: Prove, meaning: str | None = None) -> dict[str, Any]:
     """Note that a project manager has gone through the rights they see, as these stand now: `{"rights", "mark"}`.
 
-    Whoever calls this has just made them prove who they are. `mark` is the SHA-256 of the list. Raises NotAssigned, InvalidInput without
-    a meaning.
+    `prove` is called first. `meaning` is the text as shown to the signer, else it is the one in their language (`sites.meanings`). `mark`
+    is the SHA-256 of the list. Raises NotProven, NotAssigned, InvalidInput for a meaning of the signer's own.
     """
-    if says_nothing(meaning):
-        raise InvalidInput(Phrase("A signature needs its meaning, as it was shown to the signer."))
+    prove()
     with database.write() as connection:
         queue_up(connection)
         reader = policy.reader(connection, by, clock.now())
         if not reader.is_some_manager:
             raise NotAssigned(Phrase("Only project managers review who may do what."))
+        locale = connection.execute(select(_PERSON.c.locale).where(_PERSON.c.id == by)).scalar_one()
+        said = meaning_to_keep(ACCESS_REVIEW, meaning, locale)
         done = _marked(connection, reader)
-        told: dict[str, Any] = done | {"meaning": meaning.strip(), "experiments": sorted(reader.managed or ())}
+        told: dict[str, Any] = done | {"meaning": said, "experiments": sorted(reader.managed or ())}
         note(connection, AccessKind.ACCESS_REVIEWED, clock.now(), person=by, by=by, **told)
     return done
 

@@ -6,6 +6,7 @@ from datetime import date
 
 from sites import inbox, qualifications
 from sites.ledger import Ledger
+from sites.signing import unasked
 
 INVESTIGATOR = "principal_investigator"
 
@@ -18,7 +19,7 @@ def delegate(ledger: Ledger, code: str, person: str, role: str, site: str, *, by
     """Record and sign a delegation; its number."""
     given = (person, role, site, code, from_ or today(ledger), None)
     number = qualifications.record_delegation(ledger.database, ledger.clock, *given, by=by)
-    qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, meaning="I delegate")
+    qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, prove=unasked)
     return number
 
 
@@ -27,7 +28,7 @@ def train(ledger: Ledger, code: str, person: str, site: str, *, by: str, on: dat
     protocol = inbox.protocol_of(ledger.database, code)
     given = (person, protocol.id, protocol.version, site, on or today(ledger), None)
     number = qualifications.record_training(ledger.database, ledger.clock, *given, by=by)
-    qualifications.sign_training(ledger.database, ledger.clock, number, by=by, meaning="Trained")
+    qualifications.sign_training(ledger.database, ledger.clock, number, by=by, prove=unasked)
     return number
 
 

@@ -11,6 +11,7 @@ from insitu.entrance.doors import Doors
 from sites import releases
 from sites.database import table
 from sites.identity.accounts import create_account
+from sites.signing import unasked
 from sites.tables import Assignment, Person, Site
 
 PROTOCOL = """
@@ -130,10 +131,10 @@ def _march(doors: Doors, sites: list[str]) -> str:
 
 def _answer_abroad(doors: Doors, code: str) -> str:
     """The foreign site answers, uploads, and is held for a while."""
-    paper = doors.ledger.store_document("zzpaper.txt", "text/plain", b"zzpaper")
+    paper = doors.ledger.store_file("zzpaper.txt", "text/plain", b"zzpaper", "zz.nurse")
     answers: dict[str, Any] = {"beds": 12, "agreed": True, "words": "zzanswer", "paper": {"hash": paper, "name": "zzpaper.txt", "size": 7}}
     doors.ledger.complete(f"{code}:setup:{FOREIGN}:1", answers, "zz.nurse")
-    doors.ledger.sign(f"{code}:setup:{FOREIGN}:1", "zz.doctor")
+    doors.ledger.sign(f"{code}:setup:{FOREIGN}:1", "zz.doctor", prove=unasked)
     doors.ledger.save_draft(f"{code}:visit:{FOREIGN}:1", "zz.nurse", {"words": "zzanswer"})
     doors.ledger.hold(code, "boss", "zzreason", site=FOREIGN)
     return paper

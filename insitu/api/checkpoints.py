@@ -22,7 +22,7 @@ from insitu.api.shapes.checkpoints import (
     Signing,
 )
 from insitu.api.shapes.common import Reason
-from insitu.entrance.proof import prove_again
+from insitu.entrance.proof import proof_of
 from insitu.entrance.visitor import SeesCheckpoint, SignedIn
 from sites import inbox, waiting
 
@@ -108,10 +108,9 @@ def sign(body: Signing, seen: SeesCheckpoint, request: Request, once: Once) -> A
     Puts the next signature that is asked for. The signer proves anew who they are, with a token too (21 CFR 11.200); whoever signs in at
     an OpenID provider proves it there, within two minutes, and signs on the pages.
     """
+    prove = proof_of(request, seen.visitor, {"password": body.password, "code": body.code}, to=f"sign {seen.name}")
     ledger, by = seen.visitor.doors.ledger, seen.visitor.person
-    if not once.is_repeat:  # a repeat signs nothing, and the code of an authenticator works once
-        prove_again(request, seen.visitor, {"password": body.password, "code": body.code}, to=f"sign {seen.name}")
-    return ledger.sign(str(seen.name), by, meaning=body.meaning, shown=body.shown, command_id=once.command_id)
+    return ledger.sign(str(seen.name), by, prove=prove, meaning=body.meaning, shown=body.shown, command_id=once.command_id)
 
 
 @router.post("/checkpoints/{checkpoint}/decline", response_model=Remarked, responses=writes(), operation_id="declineCheckpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
@@ -17,8 +18,6 @@ from insitu.api.shapes.documents import Document, Signed, StoredFile
 from insitu.entrance.visitor import SeenCheckpoint, SeesCheckpoint, SeesExperiment
 from protocols import clocks
 from protocols.context import place_of
-from protocols.errors import UnknownThing
-from protocols.model import FieldType, FormField
 from protocols.phrase import Phrase
 from sites import files, policy
 from sites.documents import content, documents
@@ -92,10 +91,11 @@ async def store(
 ) -> Any:
     """Store a file
 
-    For a file field of a checkpoint that the caller may answer; what is given back is the field's answer. Its size and, by its content,
-    its type must be what the field accepts. The same content is kept once, so a repeat does no harm, with or without a key.
+    For a file field of a checkpoint that the caller may answer; what is given back is the field's answer, which the caller alone may send.
+    Its size and, by its content, its type must be what the field accepts. The same content is kept once, so a repeat does no harm, with or
+    without a key.
     """
-    wanted = _field(seen, field)
+    wanted = files.file_field(seen.plan, seen.name.step, field)
     await run_in_threadpool(_require_part, seen)
     incoming = cast(Incoming, request)
     incoming.longest = int((wanted.max_mb or files.LARGEST_MB) * 1024 * 1024) + BESIDE_THE_FILE
@@ -104,19 +104,8 @@ async def store(
         if not isinstance(sent, UploadFile):
             raise HTTPException(415, Phrase("Send the file as the part `file` of multipart/form-data."))
         given, kind = await sent.read(), sent.content_type or ""
-        return await run_in_threadpool(files.store, seen.visitor.doors.ledger, wanted, sent.filename or "", given, kind)
-
-
-def _field(seen: SeenCheckpoint, path: str) -> FormField:
-    """A file field of the checkpoint's form by its path. Raises UnknownThing."""
-    asked = seen.plan.steps[seen.name.step].step.checkpoint
-    fields, found = (asked.form if asked else ()), None
-    for name in path.split("."):
-        found = next((one for one in fields if one.id == name), None)
-        fields = found.columns if found else ()
-    if found is None or found.type is not FieldType.FILE:
-        raise UnknownThing(Phrase("Checkpoint {checkpoint} has no file field {field!r}.", checkpoint=str(seen.name), field=path))
-    return found
+        keep = partial(files.store, seen.visitor.doors.ledger, wanted, sent.filename or "", given, kind, by=seen.visitor.person)
+        return await run_in_threadpool(keep)
 
 
 def _require_part(seen: SeenCheckpoint) -> None:

@@ -30,11 +30,10 @@ Key = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try of a write. `command_id` is None without a key; `is_repeat` says that the key was used before."""
+    """One try of a write; `command_id` is None without a key."""
 
     doors: Doors
     command_id: str | None
-    is_repeat: bool
 
     def once(self, described: Mapping[str, Any], do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `do` gives, done once for a key; for writes that the ledger does not count by itself.
@@ -60,13 +59,12 @@ def attempt(request: Request, response: Response, idempotency_key: Key = None) -
     """The write's key as a command id that no other person's key can meet; a repeat is marked in the answer's headers."""
     doors, visitor = doors_of(request), visitor_of(request)
     if idempotency_key is None or visitor is None:
-        return Attempt(doors, None, False)
+        return Attempt(doors, None)
     digest = hashlib.sha256(f"{visitor.person}\x00{idempotency_key}".encode()).hexdigest()
     command_id = f"api:{digest}"
-    is_repeat = commands.is_known(doors.database, command_id)
-    if is_repeat:
+    if commands.is_known(doors.database, command_id):
         response.headers[REPLAYED] = "true"
-    return Attempt(doors, command_id, is_repeat)
+    return Attempt(doors, command_id)
 
 
 Once = Annotated[Attempt, Depends(attempt)]

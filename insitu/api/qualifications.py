@@ -12,7 +12,7 @@ from insitu.api.paging import link
 from insitu.api.route import noun
 from insitu.api.shapes.common import Numbered
 from insitu.api.shapes.registry import Delegation, Ending, NewDelegation, NewTraining, RecordSigning, Training
-from insitu.entrance.proof import prove_again
+from insitu.entrance.proof import proof_of
 from insitu.entrance.visitor import SignedIn
 from sites import qualifications
 from sites.qualifications import PAGE
@@ -46,7 +46,8 @@ def delegations(
     The newest first: the caller's own, those of the experiments they manage and of the sites they investigate.
     """
     database = visitor.doors.database
-    found = qualifications.delegations(database, visitor.reader, site=site, experiment=experiment, person=person, page=page)
+    chosen: dict[str, Any] = {"site": site, "experiment": experiment, "person": person, "page": page}
+    found = qualifications.delegations(database, visitor.reader, locale=visitor.locale, **chosen)
     return _tell(request, response, page, found)
 
 
@@ -56,7 +57,7 @@ def delegation(number: Number, visitor: SignedIn) -> Any:
 
     One of those the caller's list holds.
     """
-    return qualifications.delegation(visitor.doors.database, visitor.reader, number)
+    return qualifications.delegation(visitor.doors.database, visitor.reader, number, locale=visitor.locale)
 
 
 @router.post("/delegations", status_code=201, response_model=Numbered, responses=writes(201), operation_id="recordDelegation")
@@ -89,14 +90,15 @@ def record_delegation(body: NewDelegation, visitor: SignedIn, once: Once) -> Any
 def sign_delegation(number: Number, body: RecordSigning, visitor: SignedIn, request: Request, once: Once) -> Any:
     """Sign a delegation
 
-    From now on it counts. The investigator of the site signs, a project manager the investigator's own; nobody signs their own.
+    From now on it counts, and keeps what it `means`. The investigator of the site signs, a project manager the investigator's own; nobody
+    signs their own.
     """
     doors = visitor.doors
     qualifications.delegation(doors.database, visitor.reader, number)  # one that is not seen is unknown
 
     def sign() -> dict[str, Any]:
-        prove_again(request, visitor, {"password": body.password, "code": body.code}, to=f"sign delegation {number}")
-        qualifications.sign_delegation(doors.database, doors.clock, number, by=visitor.person, meaning=body.meaning)
+        prove = proof_of(request, visitor, {"password": body.password, "code": body.code}, to=f"sign delegation {number}")
+        qualifications.sign_delegation(doors.database, doors.clock, number, by=visitor.person, prove=prove, meaning=body.meaning)
         return {"id": number}
 
     return once.once({"sign_delegation": number, "meaning": body.meaning}, sign)
@@ -134,7 +136,8 @@ def trainings(
     The newest first: the caller's own, and those of the experiments they manage and of the sites they investigate.
     """
     database = visitor.doors.database
-    found = qualifications.trainings(database, visitor.reader, protocol=protocol, version=version, site=site, person=person, page=page)
+    chosen: dict[str, Any] = {"protocol": protocol, "version": version, "site": site, "person": person, "page": page}
+    found = qualifications.trainings(database, visitor.reader, locale=visitor.locale, **chosen)
     return _tell(request, response, page, found)
 
 
@@ -144,7 +147,7 @@ def training(number: Number, visitor: SignedIn) -> Any:
 
     One of those the caller's list holds.
     """
-    return qualifications.training(visitor.doors.database, visitor.reader, number)
+    return qualifications.training(visitor.doors.database, visitor.reader, number, locale=visitor.locale)
 
 
 @router.post("/trainings", status_code=201, response_model=Numbered, responses=writes(201), operation_id="recordTraining")
@@ -177,14 +180,15 @@ def record_training(body: NewTraining, visitor: SignedIn, once: Once) -> Any:
 def sign_training(number: Number, body: RecordSigning, visitor: SignedIn, request: Request, once: Once) -> Any:
     """Sign a training
 
-    From now on it counts. An investigator of the site signs, a project manager an investigator's; nobody signs their own.
+    From now on it counts, and keeps what it `means`. An investigator of the site signs, a project manager an investigator's; nobody signs
+    their own.
     """
     doors = visitor.doors
     qualifications.training(doors.database, visitor.reader, number)  # one that is not seen is unknown
 
     def sign() -> dict[str, Any]:
-        prove_again(request, visitor, {"password": body.password, "code": body.code}, to=f"sign training {number}")
-        qualifications.sign_training(doors.database, doors.clock, number, by=visitor.person, meaning=body.meaning)
+        prove = proof_of(request, visitor, {"password": body.password, "code": body.code}, to=f"sign training {number}")
+        qualifications.sign_training(doors.database, doors.clock, number, by=visitor.person, prove=prove, meaning=body.meaning)
         return {"id": number}
 
     return once.once({"sign_training": number, "meaning": body.meaning}, sign)

@@ -84,25 +84,27 @@ def complete(
     """Answer a checkpoint. Answers that are refused are kept as a draft."""
     given = answers_in(answers)
     here = opened(data)
-    given |= _attached(here, attach or [])
+    given |= _attached(here, checkpoint, attach or [], by)
     _show_outcome(here, here.ledger.complete(checkpoint, given, by, command_id=command_id, change=change), json)
 
 
-def _attached(here: Opened, attach: list[str]) -> dict[str, Any]:
-    """The answers of file fields: each file is stored, and answered with its hash."""
-    from mimetypes import guess_type
-
+def _attached(here: Opened, checkpoint: str, attach: list[str], by: str) -> dict[str, Any]:
+    """The answers of file fields: each file is stored, if its field accepts it, and answered with its hash."""
     from protocols.errors import InvalidInput
+    from sites import files
+    from sites.checkpoints import CheckpointId
+    from sites.releases import plan_of
+    from sites.snapshot import find
 
-    found = {}
+    found: dict[str, Any] = {}
     for one in attach:
         field, sign, name = one.partition("=")
         if not sign:
             raise InvalidInput(f"--attach {one!r} should be FIELD=FILE, such as letter=opinion.pdf.")
-        content = file_bytes(Path(name))
-        media_type = guess_type(name)[0] or "application/octet-stream"
-        key = here.ledger.store_document(Path(name).name, media_type, content)
-        found[field] = {"hash": key, "name": Path(name).name, "size": len(content)}
+        at, content = CheckpointId.parse(checkpoint), file_bytes(Path(name))
+        with here.database.read() as connection:
+            wanted = files.file_field(plan_of(connection, find(connection, at.experiment)["protocol"]), at.step, field)
+        found[field] = files.store(here.ledger, wanted, Path(name).name, content, by=by)
     return found
 
 
@@ -114,8 +116,10 @@ def sign(
     data: Data = None,
 ) -> None:
     """Put the next signature on a checkpoint's answers; what it means is in the protocol and kept with it."""
+    from sites.signing import unasked
+
     here = opened(data)
-    _show_outcome(here, here.ledger.sign(checkpoint, by, command_id=command_id), json)
+    _show_outcome(here, here.ledger.sign(checkpoint, by, prove=unasked, command_id=command_id), json)
 
 
 def retry(checkpoint: Checkpoint, by: By, command_id: CommandId = None, json: Json = False, data: Data = None) -> None:

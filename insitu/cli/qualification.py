@@ -29,7 +29,7 @@ Evidence = Annotated[Path | None, typer.Option(metavar="FILE", help="A document 
 Until = Annotated[datetime | None, typer.Option("--until", formats=["%Y-%m-%d"], metavar="DATE", help="Last day, local.")]
 From = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First day, local; today by default.")]
 On = Annotated[datetime | None, typer.Option("--on", formats=["%Y-%m-%d"], metavar="DATE", help="The day, local; today by default.")]
-Meaning = Annotated[str, typer.Option(metavar="TEXT", help="What the signature means; a usual sentence by default.")]
+Meaning = Annotated[str | None, typer.Option(metavar="TEXT", help="What the record means, as it was shown; another text is refused.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for whoever reads it later.")]
 OfPerson = Annotated[str, typer.Option("--person", metavar="PERSON", help="Of this person only.")]
 Page = Annotated[int, typer.Option(min=1, help="Fifty a page, newest first.")]
@@ -56,19 +56,19 @@ def record_delegation(
 
     here = opened(data)
     given = (person, role, site, experiment, _day(here, from_), until.date() if until else None)
-    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence))
+    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence, by))
     _say(here, json, "delegation_recorded", number, person=person, role=role)
 
 
 @delegation_app.command("sign")
-def sign_delegation(number: Number, by: By, meaning: Meaning = "", json: Json = False, data: Data = None) -> None:
+def sign_delegation(number: Number, by: By, meaning: Meaning = None, json: Json = False, data: Data = None) -> None:
     """Sign a delegation as the investigator of the site; as a project manager when it is the investigator's own."""
     from sites.qualifications import sign_delegation as sign
+    from sites.signing import unasked
 
     here = opened(data)
-    meaning = meaning or here.word("delegation_meaning")
-    sign(here.database, here.ledger.clock, number, by=by, meaning=meaning)
-    _say(here, json, "signed_as", number, meaning=meaning)
+    said = sign(here.database, here.ledger.clock, number, by=by, prove=unasked, meaning=meaning)
+    _say(here, json, "signed_as", number, meaning=said)
 
 
 @delegation_app.command("end")
@@ -117,19 +117,19 @@ def record_training(
     with here.database.read() as connection:
         found = find_release(connection, protocol, version)["version"]
     given = (person, protocol, found, site, _day(here, on), until.date() if until else None)
-    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence))
+    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence, by))
     _say(here, json, "training_recorded", number, person=person, protocol=f"{protocol} {found}")
 
 
 @training_app.command("sign")
-def sign_training(number: Number, by: By, meaning: Meaning = "", json: Json = False, data: Data = None) -> None:
+def sign_training(number: Number, by: By, meaning: Meaning = None, json: Json = False, data: Data = None) -> None:
     """Sign a training as an investigator of the site; as a project manager when it is an investigator's own."""
     from sites.qualifications import sign_training as sign
+    from sites.signing import unasked
 
     here = opened(data)
-    meaning = meaning or here.word("training_meaning")
-    sign(here.database, here.ledger.clock, number, by=by, meaning=meaning)
-    _say(here, json, "signed_as", number, meaning=meaning)
+    said = sign(here.database, here.ledger.clock, number, by=by, prove=unasked, meaning=meaning)
+    _say(here, json, "signed_as", number, meaning=said)
 
 
 @training_app.command("end")
@@ -235,14 +235,14 @@ def _day(here: Opened, given: datetime | None) -> date:
     return given.date() if given else clocks.local_date(here.ledger.clock.now(), Place())
 
 
-def _kept(here: Opened, file: Path | None) -> str:
-    """The hash of a file that is kept as evidence, "" for none."""
-    from mimetypes import guess_type
+def _kept(here: Opened, file: Path | None, by: str) -> str:
+    """The hash of a file that a person keeps as evidence, "" for none."""
+    from sites import files
+    from sites.evidence import OF_RECORD
 
     if file is None:
         return ""
-    media_type = guess_type(file.name)[0] or "application/octet-stream"
-    return here.ledger.store_document(file.name, media_type, file_bytes(file))
+    return str(files.store(here.ledger, OF_RECORD, file.name, file_bytes(file), by=by)["hash"])
 
 
 def _reader(here: Opened, person: str) -> Reader:

@@ -17,6 +17,7 @@ from sites.clock import SetClock
 from sites.database import table
 from sites.ledger import Ledger
 from sites.qualifications import record_delegation, record_training, sign_delegation, sign_training
+from sites.signing import unasked
 from sites.tables import Notice, Step
 
 PROTOCOL, SITES = "telerehab-hip", ("CAEN", "METZ", "STDENIS")
@@ -116,10 +117,10 @@ class Story:
         """Record and sign a person's delegation and training: the protocol's site roles require both."""
         database, clock, today = self.ledger.database, self.clock, self.clock.now().date()
         number = record_delegation(database, clock, person, role, site, self.code, today, None, by=by)
-        sign_delegation(database, clock, number, by=by, meaning="Je délègue ces tâches à cette personne.")
+        sign_delegation(database, clock, number, by=by, prove=unasked)
         protocol = inbox.protocol_of(database, self.code)
         number = record_training(database, clock, person, protocol.id, protocol.version, site, today, None, by=by)
-        sign_training(database, clock, number, by=by, meaning="Cette personne est formée à cette version du protocole.")
+        sign_training(database, clock, number, by=by, prove=unasked)
 
     def _review(self, round_: int, version: str) -> None:
         self.days_pass(2)
@@ -140,7 +141,7 @@ class Story:
         self.ledger.complete(checkpoint, answers, by)
         for signer in signers:
             self.settle()
-            self.ledger.sign(checkpoint, signer)
+            self.ledger.sign(checkpoint, signer, prove=unasked)
         self.settle()
 
     @property

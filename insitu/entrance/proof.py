@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -15,6 +16,7 @@ from protocols.errors import NotProven
 from protocols.phrase import Phrase
 from sites.identity.accounts import prove
 from sites.identity.sessions import proven
+from sites.signing import Prove
 
 PROVIDER = "oidc"  # the method of a session that an OpenID provider vouches for
 FRESH = timedelta(minutes=2)
@@ -39,6 +41,11 @@ def prove_again(request: Request, visitor: Visitor, form: Mapping[str, Any], *, 
     if visitor.session:
         with doors.database.write() as connection:
             proven(connection, visitor.session, doors.clock.now(), address=address)
+
+
+def proof_of(request: Request, visitor: Visitor, form: Mapping[str, Any], *, to: str = "sign") -> Prove:
+    """`prove_again` for an act that asks for the proof itself, and only where something is to be signed."""
+    return partial(prove_again, request, visitor, form, to=to)
 
 
 def is_proven_lately(visitor: Visitor, now: datetime) -> bool:

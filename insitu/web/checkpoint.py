@@ -19,8 +19,9 @@ from insitu.entrance.refusals import status_of
 from insitu.entrance.visitor import FillsInCheckpoint, Lapsed, NotSignedIn, SeenCheckpoint, SeesCheckpoint
 from insitu.web import checkpoint_acts
 from insitu.web.checkpoint_page import address_of, checkpoint_page, draft_saved, fields_part, form_of, read, typed
-from insitu.web.form import ACT, Filled, files_in
+from insitu.web.form import ACT, Filled
 from protocols.errors import CheckpointAlreadyCompleted, CommandReused, InsituError, InvalidAnswers, Refused, UnknownThing
+from protocols.forms import files_among
 from protocols.phrase import Phrase
 from sites import inbox
 from sites.files import media_type_of
@@ -45,14 +46,14 @@ def complete(request: Request, seen: FillsInCheckpoint, form: Posted) -> Respons
     if isinstance(seen, Lapsed):
         return _keep_for_later(request, seen, form)
     asked, changing = read(seen), bool(form.get("change"))
-    found = typed(request, form_of(seen.plan, seen.name.step), asked, form)
+    found = typed(request, form_of(seen.plan, seen.name.step), asked, form, by=seen.visitor.person)
     if found.errors:
         _keep(seen, found)
         return _again(request, seen, found, status=422, errors=found.errors, changing=changing)
     ledger, command = seen.visitor.doors.ledger, str(form.get("command", ""))[:64]
     try:
         done = ledger.complete(
-            str(seen.name), found.answers, seen.visitor.person, command_id=command and f"page.{command}", change=changing
+            str(seen.name), found.answers, seen.visitor.person, command_id=f"page.{command}" if command else None, change=changing
         )
     except InvalidAnswers as refused:
         return _again(request, seen, found, status=422, errors=refused.errors, changing=changing)
@@ -90,7 +91,7 @@ def save_draft(request: Request, seen: FillsInCheckpoint, form: Posted) -> Respo
     if isinstance(seen, Lapsed):
         return _keep_for_later(request, seen, form)
     asked = read(seen)
-    found = typed(request, form_of(seen.plan, seen.name.step), asked, form)
+    found = typed(request, form_of(seen.plan, seen.name.step), asked, form, by=seen.visitor.person)
     saved = _keep(seen, found)
     if request.headers.get(PART) == "draft":
         return JSONResponse({"saved": _saved(request, seen, asked) if saved else ""})
@@ -105,7 +106,7 @@ def show_fields(request: Request, seen: FillsInCheckpoint, form: Posted) -> Resp
     if isinstance(seen, Lapsed):
         return _keep_for_later(request, seen, form)
     asked, act = read(seen), str(form.get(ACT, ""))
-    found = typed(request, form_of(seen.plan, seen.name.step), asked, form)
+    found = typed(request, form_of(seen.plan, seen.name.step), asked, form, by=seen.visitor.person)
     found.answers = _offered(asked, act) | found.answers
     saved = _keep(seen, found)
     if request.headers.get(PART) == "fields":
@@ -164,7 +165,7 @@ def _keep_lapsed(request: Request, lapsed: Lapsed, form: FormData) -> None:
         raise NotSignedIn(Phrase("Sign in first."))
     asked = inbox.checkpoint(doors.database, str(lapsed.name), doors.clock.now(), person=lapsed.person)
     if asked["may"]["type"] or asked["may"]["change"]:
-        found = typed(request, form_of(plan, lapsed.name.step), asked, form)
+        found = typed(request, form_of(plan, lapsed.name.step), asked, form, by=lapsed.person)
         with suppress(InsituError):
             doors.ledger.save_draft(str(lapsed.name), lapsed.person, found.answers)
 
@@ -178,7 +179,8 @@ def download(request: Request, seen: SeesCheckpoint, hash_: str) -> Response:
     asked = read(seen)
     shown = [asked["answers"], *(one["answers"] for one in asked["earlier_rounds"])]
     shown += [draft["answers"] for draft in (asked["draft"], asked["prefect_draft"]) if draft]
-    found = next((one for one in files_in(shown) if one["hash"] == hash_), None)
+    form = form_of(seen.plan, seen.name.step)
+    found = next((one for answers in shown for _, _, one in files_among(form, answers or {}) if one["hash"] == hash_), None)
     if found is None:
         raise UnknownThing(Phrase("There is no such file here that you may see."))
     content = seen.visitor.doors.ledger.document(hash_)["content"]

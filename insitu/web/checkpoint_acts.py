@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to
-from insitu.entrance.proof import PROVIDER, prove_again
+from insitu.entrance.proof import PROVIDER, proof_of
 from insitu.entrance.refusals import status_of
 from insitu.entrance.visitor import SeenCheckpoint, SeesCheckpoint
 from insitu.web.checkpoint_page import address_of, checkpoint_page, read
@@ -27,16 +27,15 @@ def sign(request: Request, seen: SeesCheckpoint, form: Posted) -> Response:
     asked, ledger = read(seen), seen.visitor.doors.ledger
     if not asked["may"]["sign"] or asked["next_signature"] is None:
         return checkpoint_page(request, seen, asked=asked, status=409, problem=Phrase("There is nothing for you to sign here now."))
+    shown, meaning = str(form.get("shown", "")) or "unsaid", str(form.get("meaning", "")) or None
+    prove = proof_of(request, seen.visitor, form)
     try:
-        prove_again(request, seen.visitor, form)
-        done = ledger.sign(
-            str(seen.name), seen.visitor.person, meaning=asked["next_signature"]["meaning"], shown=str(form.get("shown", "")) or "unsaid"
-        )
+        done = ledger.sign(str(seen.name), seen.visitor.person, prove=prove, meaning=meaning, shown=shown)
     except NotProven as refused:
         if seen.visitor.method == PROVIDER:  # the way to the provider and back starts from the page itself
             return go_to(request, address_of(seen.name, "#signing"), refused.args[0])
         return checkpoint_page(request, seen, asked=asked, status=422, wrong={"proof": refused.args[0]})
-    except Refused as refused:
+    except (Refused, InvalidInput) as refused:  # another signature is next meanwhile, and means something else: it is shown
         return checkpoint_page(request, seen, status=status_of(refused), problem=refused.args[0])
     if done.get("gate") is None and read(seen)["may"]["sign"]:
         return go_to(request, address_of(seen.name, "#signing"), N_("Signed. Another signature of yours is next."))

@@ -55,12 +55,12 @@ def before(asked: Asked) -> list[Any]:
     return [*asked.get("known", ()), *drafts, asked["answers"], *(one["answers"] for one in asked["earlier_rounds"])]
 
 
-def typed(request: Request, form: Sequence[FormField], asked: Asked, posted: FormData) -> Filled:
-    """What a posted form holds, its files kept; a person must be one of those to choose among."""
+def typed(request: Request, form: Sequence[FormField], asked: Asked, posted: FormData, *, by: str) -> Filled:
+    """What a posted form holds, its files kept as handed in by a person; a person must be one of those to choose among."""
     doors = doors_of(request)
 
     def keep(field: FormField, upload: UploadFile) -> Mapping[str, Any]:
-        return store(doors.ledger, field, upload.filename or "", upload.file.read(), upload.content_type or "")
+        return store(doors.ledger, field, upload.filename or "", upload.file.read(), upload.content_type or "", by=by)
 
     found = filled(
         form, posted, timezone=asked["timezone"], decimal=language_of(request).decimal, before={"shown": before(asked)}, store=keep

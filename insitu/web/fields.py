@@ -107,7 +107,7 @@ def _parts(one: FormField, path: str, value: Any, setting: Setting, errors: Mapp
         case FieldType.CHOICES:
             return {"options": _options(_choosable(one, value, setting), value if isinstance(value, list) else (), path)}
         case FieldType.FILE:
-            return {"file": _stored(value, setting.language), "accept": ",".join(f".{kind}" for kind in one.accept)}
+            return {"file": _stored(value, setting.language), "accept": ",".join(f".{kind}" for kind in one.kinds)}
         case FieldType.TABLE:
             rows = [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
             return {
@@ -242,7 +242,7 @@ def _bounds(one: FormField, setting: Setting) -> str:
 
 
 def _file_bounds(one: FormField, said: Language) -> str:
-    kinds = ", ".join(kind.upper() for kind in one.accept)
+    kinds = ", ".join(kind.upper() for kind in one.kinds)
     most = said.number(one.max_mb) if one.max_mb else ""
     if kinds and most:
         return said(N_("{kinds}, at most {most} MB"), kinds=kinds, most=most)

@@ -71,7 +71,7 @@ def launch(request: Request, visitor: GlobalManager, form: Posted, protocol: str
     """Launch once, however often the same form is sent, and lead to the experiment."""
     doors = visitor.doors
     plan = _plan(doors, protocol, str(form.get("version", "")) or None)
-    asked = _asked(doors, plan, form, language_of(request).decimal)
+    asked = _asked(doors, plan, form, language_of(request).decimal, visitor.person)
     if form.get(ACT):  # a row more or less in a table: nothing is launched yet
         return _form(request, visitor, plan, asked, status=200)
     if asked.errors or asked.wrong:
@@ -105,11 +105,11 @@ def _plan(doors: Doors, protocol: str, version: str | None) -> Plan:
         return plan_of(connection, find_release(connection, protocol, version)["hash"])
 
 
-def _asked(doors: Doors, plan: Plan, form: FormData, decimal: str) -> Asked:
+def _asked(doors: Doors, plan: Plan, form: FormData, decimal: str, by: str) -> Asked:
     """The posted form; what is missing in it is noted, what was typed stays."""
 
     def keep(one: FormField, upload: UploadFile) -> Mapping[str, Any]:
-        return store(doors.ledger, one, upload.filename or "", upload.file.read(), upload.content_type or "")
+        return store(doors.ledger, one, upload.filename or "", upload.file.read(), upload.content_type or "", by=by)
 
     known = {site["code"]: site for site in known_sites(doors.database)}
     sites = [code for code in dict.fromkeys(map(str, form.getlist("sites"))) if code in known]

@@ -60,7 +60,7 @@ class Opened:
     def given(self, form: FormData) -> Filled:
         """What the posted form holds."""
         files = doors_of(self.request).key.opened(f"files.{self.link.id}", str(form.get("files", "")))
-        return typed(self.request, self.form, self.asked | {"known": json.loads(files or "[]")}, form)
+        return typed(self.request, self.form, self.asked | {"known": json.loads(files or "[]")}, form, by=self.link.person)
 
     def use(self, connection: Connection, now: datetime) -> None:
         if not use_link(connection, self.link.id, now):

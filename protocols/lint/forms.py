@@ -37,6 +37,7 @@ def form_problems(form: tuple[FormField, ...], path: Path, protocol: Protocol, d
         here = (*path, position)
         yield from _key_problems(field, here, document)
         yield from _bound_problems(field, here, document)
+        yield from _accept_problems(field, here, document)
         yield from _role_problems(field, here, protocol, document)
         yield from duplicates(list(field.option_values), (*here, "options"), "option", document)
         yield from _column_problems(field, here, protocol, document)
@@ -111,6 +112,13 @@ def _is_reversed(low: float | str, high: float | str) -> bool:
     if isinstance(low, str) or isinstance(high, str):
         return "today" not in (low, high) and str(low) > str(high)
     return low > high
+
+
+def _accept_problems(field: FormField, path: Path, document: Document) -> Iterator[Problem]:
+    for position, kind in enumerate(field.kinds):
+        if not kind.isascii() or not kind.isalnum():
+            message = f"`{kind}` in `accept` of `{field.id}` is no ending of a file's name: no file would be taken. Write `pdf`."
+            yield document.problem((*path, "accept", position), "bad_accept", message)
 
 
 def _role_problems(field: FormField, path: Path, protocol: Protocol, document: Document) -> Iterator[Problem]:

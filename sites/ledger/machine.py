@@ -19,7 +19,7 @@ from protocols.facts import Fact, FactKind
 from protocols.notices import Owed, reconsider_alarm
 from protocols.phrase import Phrase
 from protocols.state import StepKey
-from sites import timers
+from sites import evidence, timers
 from sites.checkpoints import CheckpointId
 from sites.commands import Result
 from sites.database import inserted_once, table, upserted
@@ -114,11 +114,21 @@ class MachinesReports(Writer):
             return owe(connection, row, [owed], self.clock.now(), persons) == 1
 
     def store_document(self, name: str, media_type: str, content: bytes) -> str:
-        """Keep a document under the SHA-256 of its content, which is returned; the same content is kept once."""
-        key = hashlib.sha256(content).hexdigest()
+        """Keep a document that the machine made under the SHA-256 of its content, which is returned; the same content is kept once."""
         with self.database.write() as connection:
-            row = {"hash": key, "media_type": media_type, "name": name, "content": content, "stored_at": self.clock.now()}
-            connection.execute(inserted_once(self.database.dialect, _DOCUMENT).values(row))
+            return self._stored(connection, name, media_type, content)
+
+    def store_file(self, name: str, media_type: str, content: bytes, by: str) -> str:
+        """Keep a file that a person hands in, once `sites.files.store` has checked it, as `store_document` does: they may name it then."""
+        with self.database.write() as connection:
+            key = self._stored(connection, name, media_type, content)
+            evidence.hand_in(connection, key, name, by, self.clock.now())
+        return key
+
+    def _stored(self, connection: Connection, name: str, media_type: str, content: bytes) -> str:
+        key = hashlib.sha256(content).hexdigest()
+        row = {"hash": key, "media_type": media_type, "name": name, "content": content, "stored_at": self.clock.now()}
+        connection.execute(inserted_once(self.database.dialect, _DOCUMENT).values(row))
         return key
 
     def document(self, key: str) -> Mapping[str, Any]:

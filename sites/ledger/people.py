@@ -23,15 +23,15 @@ from protocols.errors import (
     NotQualified,
 )
 from protocols.forms import says_nothing
-from protocols.model import in_locale
 from protocols.phrase import Phrase
 from protocols.state import StepKey
-from sites import policy, remarks
+from sites import evidence, policy, remarks
 from sites.checkpoints import CheckpointId
 from sites.commands import Result, first_result, remember
 from sites.database import queue_up, table, upserted
 from sites.launching import launched
 from sites.ledger.writer import Writer, locale_of, today
+from sites.signing import Prove, meaning_to_keep, meanings_of
 from sites.snapshot import Loaded, find, load
 from sites.tables import Draft
 
@@ -64,6 +64,7 @@ class PeoplesCommands(Writer):
                 return earlier
             now = self.clock.now()
             loaded, decision = launched(connection, protocol, sites, launch, by, now, version=version, title=title)
+            evidence.require(connection, loaded, decision.facts)
             self._write(connection, loaded, decision)
             state = decision.state.status.value
             result = {"code": loaded.code, "protocol": protocol, "version": loaded.row["version"], "state": state}
@@ -85,7 +86,8 @@ class PeoplesCommands(Writer):
 
         With `change`, answers that wait for signatures are replaced and these voided. Answers refused, or come too late because
         someone was first, are kept as the person's draft. `via` notes by which other way than a session they came; `also` is done in
-        the same transaction, and undoes it all when it raises. Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
+        the same transaction, and undoes it all when it raises. A file that is named is there, theirs to name, and what its field accepts
+        (`sites.evidence`). Raises InvalidAnswers, CheckpointAlreadyCompleted, IllegalTransition,
         NotAssigned, InConflict, NotQualified, UnknownThing, CommandReused.
         """
         name = CheckpointId.parse(checkpoint)
@@ -104,30 +106,37 @@ class PeoplesCommands(Writer):
             raise
 
     def sign(
-        self, checkpoint: str, by: str, *, meaning: str | None = None, shown: str | None = None, command_id: str | None = None
+        self,
+        checkpoint: str,
+        by: str,
+        *,
+        prove: Prove,
+        meaning: str | None = None,
+        shown: str | None = None,
+        command_id: str | None = None,
     ) -> Result:
         """Put the next signature on a checkpoint's answers: the same shape as `complete`.
 
-        `meaning` is the text as shown to the signer, else the protocol's in the signer's language; `shown` the hash of the answers as
-        shown: with it, answers changed since are not signed (IllegalTransition). Raises as `complete` does.
+        `prove` is called first, unless this very signature was put before under this id: then nothing is signed, and its result given.
+        `meaning` is the text as shown to the signer, one of the protocol's, else the one in their language; `shown` the hash of the
+        answers as shown: with it, answers changed since are not signed (IllegalTransition). Raises NotProven, InvalidInput for a text
+        of the signer's own, and as `complete` does.
         """
         name = CheckpointId.parse(checkpoint)
-        said = [meaning or ""]
+        described = {"sign": checkpoint, "by": by, "meaning": meaning} | ({"shown": shown} if shown else {})
+        if (earlier := self._earlier(command_id, described)) is not None:
+            return earlier
+        prove()  # before the transaction: other writers do not wait while a password is checked
+        said = [""]
 
         def may_sign(connection: Connection, loaded: Loaded, now: datetime) -> str:
             wanted = next_signature(loaded.plan.steps[name.step], loaded.state.step(name.key))
             if wanted is None:
                 return ""
-            said[0] = meaning or in_locale(wanted.meaning, locale_of(connection, by))
+            said[0] = meaning_to_keep(meanings_of(wanted.meaning), meaning, locale_of(connection, by))
             return self._require(connection, loaded, name, by, wanted.role, now, to=Phrase("sign {checkpoint}", checkpoint=checkpoint))
 
-        return self._act(
-            name,
-            lambda: commands.Sign(name.key, name.round, by, said[0], shown or ""),
-            {"sign": checkpoint, "by": by, "meaning": meaning} | ({"shown": shown} if shown else {}),
-            command_id,
-            may_sign,
-        )
+        return self._act(name, lambda: commands.Sign(name.key, name.round, by, said[0], shown or ""), described, command_id, may_sign)
 
     def reopen(self, checkpoint: str, by: str, reason: str, *, command_id: str | None = None) -> Result:
         """Take back a passed gate with a reason: the step and everything after it start a new round, earlier answers stay readable.
@@ -229,7 +238,8 @@ class PeoplesCommands(Writer):
     def save_draft(self, checkpoint: str, by: str, answers: Mapping[str, Any], *, origin: str = "person") -> None:
         """Keep what someone typed; the latest replaces their earlier draft of that checkpoint. Nothing else changes.
 
-        Raises UnknownThing and NotAssigned as `complete` does, IllegalTransition for a step or a round that asks nobody.
+        A file that is not theirs to name (`sites.evidence`) is left out. Raises UnknownThing and NotAssigned as `complete` does,
+        IllegalTransition for a step or a round that asks nobody.
         """
         name = CheckpointId.parse(checkpoint)
         with self.database.write() as connection:
@@ -253,7 +263,8 @@ class PeoplesCommands(Writer):
         if loaded.plan.steps[name.step].step.checkpoint is None or name.round > loaded.state.step(name.key).round:
             raise IllegalTransition(Phrase("{name} asks for no answers; `insitu inbox` lists what does.", name=name))
         where = {"experiment_id": loaded.id, "site": name.site, "step": name.step, "round": name.round, "person": by}
-        values = {"answers": _storable(answers), "origin": origin, "saved_at": self.clock.now()}
+        known = evidence.draft_of(connection, loaded, name.key, by, answers)
+        values = {"answers": _storable(known), "origin": origin, "saved_at": self.clock.now()}
         connection.execute(upserted(self.database.dialect, _DRAFT, where | values, list(where)))
 
 

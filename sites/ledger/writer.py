@@ -16,7 +16,7 @@ from protocols.engine import Decision, decide
 from protocols.notices import alarms, messages
 from protocols.phrase import Phrase
 from protocols.state import SliceTooSmall, StepKey
-from sites import policy, timers
+from sites import evidence, policy, timers
 from sites.checkpoints import CheckpointId
 from sites.clock import Clock
 from sites.commands import Result, first_result, remember
@@ -46,11 +46,12 @@ _ADVANCE = (
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A command thought through: the decision to write, if any, and the result to report."""
+    """A command thought through: the decision to write, if any, and the result to report; `of` is whom the person deputised for then."""
 
     loaded: Loaded | None
     decision: Decision | None
     result: Result
+    of: str = ""
 
 
 class Writer:
@@ -82,18 +83,32 @@ class Writer:
             of = allowed(connection, loaded, now) if allowed else ""
             asked = in_place_of(of, command() if callable(command) else command)
             loaded, decision = self._decide(connection, loaded, asked, now)
+            evidence.require(connection, loaded, decision.facts)
             reads = partial(locale_of, connection, getattr(asked, "by", ""))
-            return Weighed(loaded, decision, outcome(name, loaded.plan, decision, now, reads))
+            return Weighed(loaded, decision, outcome(name, loaded.plan, decision, now, reads), of)
+
+        def may_still(connection: Connection, weighed: Weighed) -> bool:
+            """A role, a delegation or a training may have ended, a conflict have been declared, while the turn to write was awaited."""
+            loaded = weighed.loaded
+            return allowed is None or loaded is None or allowed(connection, loaded, self._now(loaded.row)) == weighed.of
 
         weighed = self._foresee(name, weigh)
         if weighed is None or weighed.decision is not None:
             with self.database.write() as connection:
-                if weighed is None or not self._written(connection, weighed, command_id, described):
+                foreseen = weighed is not None and may_still(connection, weighed)
+                if weighed is None or not (foreseen and self._written(connection, weighed, command_id, described)):
                     weighed = weigh(connection, find(connection, name.experiment, lock=True))
                     self._written(connection, weighed, command_id, described)
                 if also and weighed.decision is not None:
                     also(connection, self.clock.now())
         return weighed.result
+
+    def _earlier(self, command_id: str | None, described: Mapping[str, Any]) -> Result | None:
+        """The result that this very command got before, if it was carried out."""
+        if command_id is None:
+            return None
+        with self.database.read() as connection:
+            return first_result(connection, command_id, described)
 
     def _written(self, connection: Connection, weighed: Weighed, command_id: str | None, described: Mapping[str, Any]) -> bool:
         """Write what was weighed, unless another command on this experiment came between; nothing is written then."""

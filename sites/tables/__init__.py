@@ -35,6 +35,7 @@ from sites.tables.march import (
     Tally,
     Timer,
     Track,
+    Upload,
 )
 
 __all__ = [
@@ -70,4 +71,5 @@ __all__ = [
     "Token",
     "Track",
     "Training",
+    "Upload",
 ]

@@ -317,6 +317,16 @@ class Document(SQLModel, table=True):
     stored_at: datetime = Field(sa_column=instant())
 
 
+class Upload(SQLModel, table=True):
+    """A person handed in a file, under this name: they may name it in an answer or on a record. Its content is the document's."""
+
+    __tablename__ = "upload"
+    hash: str = Field(primary_key=True, foreign_key="document.hash", max_length=64)
+    person: str = Field(primary_key=True, max_length=64)
+    name: str = Field(primary_key=True)
+    at: datetime = Field(sa_column=instant())
+
+
 class Track(SQLModel, table=True):
     """An experiment's (site "") or a site's flow run in Prefect, and the last picture sent there."""
 

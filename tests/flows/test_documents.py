@@ -31,6 +31,7 @@ from sites.database import Database, table
 from sites.inbox import protocol_of
 from sites.ledger import Ledger
 from sites.settings import Settings
+from sites.signing import unasked
 from sites.tables import Assignment, Document, Person, Site
 
 START = datetime(2027, 1, 14, 8, tzinfo=UTC)
@@ -106,7 +107,7 @@ def act(ledger: Ledger, clock: SetClock, code: str, protocol: Protocol, step: St
         ledger.complete(name, answers(step), f"{planned.checkpoint.role}{step.key.site}")
     else:
         wanted = planned.checkpoint.signatures[len(step.signatures)].role
-        ledger.sign(name, f"{wanted}{step.key.site if wanted in SITE_ROLES else ''}")
+        ledger.sign(name, f"{wanted}{step.key.site if wanted in SITE_ROLES else ''}", prove=unasked)
 
 
 def context(ledger: Ledger, code: str, step: str, site: str = "", number: int = 1, locale: str = "fr") -> ActionContext:

@@ -15,6 +15,7 @@ from sites import releases
 from sites.clock import SetClock, SystemClock
 from sites.database import Database
 from sites.identity.accounts import create_account
+from sites.signing import unasked
 
 PASSWORD = "the words that only I know"
 LAUNCH = {"protocol": "small", "sites": ["CAEN", "METZ"], "launch": {"target": 10}}
@@ -183,8 +184,8 @@ def test_a_failed_action_is_tried_again_and_a_passed_gate_taken_back(manager: Ca
     assert reopened["round"] == 1
     method.ok(method.post(f"/checkpoints/{code}:review::2/complete", {"answers": {"sound": True}}))
     ledger.complete(f"{code}:ethics::2", {"opinion": "yes"}, "ethics_officer")
-    ledger.sign(f"{code}:ethics::2", "ethics_officer")
-    ledger.sign(f"{code}:ethics::2", "second.officer")
+    ledger.sign(f"{code}:ethics::2", "ethics_officer", prove=unasked)
+    ledger.sign(f"{code}:ethics::2", "second.officer", prove=unasked)
     ledger.record_action(f"{code}:setup:CAEN:1", 0, error="no paper")
     assert manager.ok(manager.post(f"/checkpoints/{code}:setup:CAEN:1/retry"))["status"] == "working"
 
@@ -193,7 +194,7 @@ def test_signatures_are_listed_with_whether_they_count(manager: Caller, code: st
     ledger = manager.doors.ledger
     ledger.complete(f"{code}:review::1", {"sound": True}, "methodologist")
     ledger.complete(f"{code}:ethics::1", {"opinion": "yes"}, "ethics_officer")
-    ledger.sign(f"{code}:ethics::1", "ethics_officer")
+    ledger.sign(f"{code}:ethics::1", "ethics_officer", prove=unasked)
     ledger.complete(f"{code}:ethics::1", {"opinion": "again"}, "ethics_officer", change=True)
     (one,) = manager.ok(manager.get(f"/experiments/{code}/signatures"))
     assert (one["by"], one["meaning"], one["validity"]) == ("ethics_officer", "I certify", "void")
@@ -229,6 +230,22 @@ def test_a_file_is_stored_answered_with_and_downloaded(manager: Caller) -> None:
     assert mine.post(where.replace("paper", "sound"), files={"file": ("a.txt", b"x")}).status_code == 404
     nurse = manager.as_("ethics_officer")
     assert nurse.post(where, files={"file": ("a.txt", b"x")}).status_code == 403
+
+
+def test_only_a_file_that_is_there_and_ones_own_is_an_answer(manager: Caller) -> None:
+    releases.add(manager.doors.database, WITH_A_FILE.replace("accept: [txt]", "accept: [.TXT]"), manager.doors.clock)
+    code = manager.ok(manager.post("/experiments", LAUNCH))["code"]
+    mine, name = manager.as_("methodologist"), f"{code}:review::1"
+    assert mine.ok(mine.get(f"/checkpoints/{name}"))["form"][1]["accept"] == ["txt"]
+    theirs = manager.doors.ledger.store_file("secret.txt", "text/plain", b"a secret", "nurse.metz")
+    for one in ({"hash": "0" * 64, "name": "a.txt"}, {"hash": theirs, "name": "secret.txt", "size": 8}):
+        refused = mine.post(f"/checkpoints/{name}/complete", {"answers": {"sound": True, "paper": one}})
+        assert (refused.status_code, [error["path"] for error in refused.json()["errors"]]) == (422, ["paper"])
+        mine.ok(mine.put(f"/checkpoints/{name}/draft", {"answers": {"sound": True, "paper": one}}))
+        assert mine.ok(mine.get(f"/checkpoints/{name}"))["draft"]["answers"] == {"sound": True}
+        assert mine.client.get(f"/checkpoints/{name}/files/{one['hash']}").status_code in (303, 404)
+    stored = mine.ok(mine.post(f"/files?checkpoint={name}&field=paper", files={"file": ("a.TXT", b"words", "text/plain")}))
+    assert mine.ok(mine.post(f"/checkpoints/{name}/complete", {"answers": {"sound": True, "paper": stored}}))["gate"] == "passed"
 
 
 # ------------------------------------------------------------------ protocols, sites, people, records
@@ -271,7 +288,7 @@ def test_people_and_sites_are_those_one_works_with(manager: Caller, code: str) -
 
 def test_a_delegation_and_a_training_are_recorded_signed_and_ended(manager: Caller, code: str) -> None:
     let_sign(manager.doors, "principal_investigator")
-    doctor, proof = manager.as_("principal_investigator"), {"meaning": "I delegate", "password": PASSWORD}
+    doctor, proof = manager.as_("principal_investigator"), {"password": PASSWORD}
     task = {"person": "nurse.caen", "role": "site_coordinator", "site": "CAEN", "experiment": code, "from": "2026-03-02"}
     number = manager.ok(manager.post("/delegations", task))["id"]
     assert manager.ok(manager.get("/delegations", person="nurse.caen"))[0]["state"] == "unsigned"

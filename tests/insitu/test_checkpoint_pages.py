@@ -16,6 +16,7 @@ from sites import inbox
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.accounts import create_account
+from sites.signing import unasked
 from sites.tables import Account, Assignment, Conflict, Person
 
 PASSWORD = "a long phrase that nobody knows"
@@ -194,8 +195,8 @@ def test_what_was_typed_in_prefect_is_offered_to_be_checked(doors: Doors) -> Non
 def test_answers_of_an_earlier_round_fill_the_blanks(doors: Doors) -> None:
     checkpoint, visit = at_visit(doors), nurse(doors)
     doors.ledger.complete(checkpoint, {"weight": 70, "notes": "first round"}, "nurse.caen")
-    doors.ledger.sign(checkpoint, "nurse.caen")
-    doors.ledger.sign(checkpoint, "principal_investigator")
+    doors.ledger.sign(checkpoint, "nurse.caen", prove=unasked)
+    doors.ledger.sign(checkpoint, "principal_investigator", prove=unasked)
     answer = send(visit, checkpoint, "reopen", {"reason": "the wrong patient"})
     second = checkpoint[:-1] + "2"
     assert answer.headers["location"] == f"/checkpoints/{second}"
@@ -353,7 +354,7 @@ def test_whoever_completed_cannot_sign_as_another_person(doors: Doors) -> None:
     with doors.database.write() as connection:
         row = {"person": "nurse.caen", "role": "principal_investigator", "site": "CAEN", "experiment": ""}
         connection.execute(insert(table(Assignment)).values(row))
-    doors.ledger.sign(checkpoint, "nurse.caen")
+    doors.ledger.sign(checkpoint, "nurse.caen", prove=unasked)
     page = text_of(nurse(doors).get(f"/checkpoints/{checkpoint}").text)
     assert "the next signature must be another person’s" in page
     assert send(nurse(doors), checkpoint, "sign", {"password": PASSWORD}).status_code == 409
@@ -361,7 +362,7 @@ def test_whoever_completed_cannot_sign_as_another_person(doors: Doors) -> None:
 
 def test_changing_answers_that_await_signatures_warns_and_voids_them(doors: Doors) -> None:
     checkpoint, visit = completed(doors), nurse(doors)
-    doors.ledger.sign(checkpoint, "nurse.caen")
+    doors.ledger.sign(checkpoint, "nurse.caen", prove=unasked)
     page = visit.get(f"/checkpoints/{checkpoint}?change=1").text
     assert "the signatures already given are void" in text_of(page)
     assert 'value="70"' in page

@@ -184,6 +184,14 @@ def test_notices_are_empty_before_anything_was_sent(terminal: Terminal) -> None:
     assert terminal.json("notices") == []
 
 
+def test_an_empty_command_id_is_refused_however_often_it_is_given(terminal: Terminal) -> None:
+    for _ in range(2):
+        said = terminal.type("launch", "telerehab-hip", *LAUNCH, "--as", "b.petit", "--command-id", "")
+        assert (said.status, said.out) == (2, "")
+        assert "cannot be empty" in said.err
+    assert terminal.json("status") == []
+
+
 def test_a_file_is_attached_to_a_file_field(terminal: Terminal, tmp_path: Path) -> None:
     from sites.clock import SystemClock
     from sites.database import Database
@@ -200,6 +208,26 @@ def test_a_file_is_attached_to_a_file_field(terminal: Terminal, tmp_path: Path) 
     assert letter["name"] == "opinion.pdf"
     assert Ledger(database, SystemClock()).document(letter["hash"])["content"] == b"%PDF-1.7 signed"
     database.dispose()
+
+
+@pytest.mark.parametrize(("content", "said"), [(b"MZ\x90\x00 a program", "is not that of a pdf file"), (b"", "is empty")])
+def test_a_file_that_its_field_does_not_accept_is_not_attached(terminal: Terminal, tmp_path: Path, content: bytes, said: str) -> None:
+    from sites.clock import SystemClock
+    from sites.database import Database
+    from sites.ledger import Ledger
+
+    code = terminal.launch()
+    terminal.complete(f"{code}:protocol_review::1", "m.leroy", REVIEW)
+    database = Database(f"sqlite:///{terminal.data / 'insitu.db'}")
+    Ledger(database, SystemClock()).record_action(f"{code}:ethics::1", 0, {})
+    database.dispose()
+    (tmp_path / "evil.pdf").write_bytes(content)
+    (tmp_path / "answers.json").write_text('{"opinion": "favourable", "opinion_date": "2026-01-05", "reference": "CPP 1"}', "utf-8")
+    given = ("complete", f"{code}:ethics::1", "--as", "s.garnier", "--answers", str(tmp_path / "answers.json"))
+    refused = terminal.type(*given, "--attach", f"letter={tmp_path / 'evil.pdf'}")
+    assert (refused.status, said in refused.err) == (2, True)
+    assert terminal.type(*given, "--attach", f"reference={tmp_path / 'evil.pdf'}").status == 2
+    assert terminal.json("checkpoint", "show", f"{code}:ethics::1")["status"] == "open"
 
 
 # ------------------------------------------------------------------ tables

@@ -21,6 +21,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.access import entries
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import Assignment, Delivery, FactRow, Notice, Person, Track
 
 PARTS = ("", "/timeline", "/people", "/messages", "/documents", "/journal", "/signatures")
@@ -253,7 +254,7 @@ def test_a_document_is_saved_by_those_who_may_read_it(visit: Visit, ledger: Ledg
     ethics = to_ethics(ledger, other)
     ledger.complete(ethics, {"opinion": "yes"}, "ethics_officer")
     for who in ("ethics_officer", "second.officer"):
-        ledger.sign(ethics, who)
+        ledger.sign(ethics, who, prove=unasked)
     ledger.record_action(f"{other}:setup:METZ:1", 0, {"documents": [{"hash": key, "name": "pack «1».html"}]})
     address = f"/experiments/{other}/documents/{key}"
     answer = visit.sign_in("nurse.metz").get(address)

@@ -31,7 +31,7 @@ def test_a_delegation_is_recorded_signed_listed_and_ended(terminal: Terminal, co
     evidence = ("--evidence", str(tmp_path / "sheet.pdf"), "--until", "2099-12-31")
     number = delegate(terminal, code, "e.lambert", "principal_investigator", "b.petit", *evidence)
     said = terminal.type("delegation", "sign", str(number), "--as", "b.petit")
-    assert "I authorise this person" in said.out
+    assert "Je délègue à Étienne Lambert les tâches du rôle « Investigateur principal » au site CAEN" in said.out
     (shown,) = terminal.json("delegation", "list", "--as", "e.lambert")
     assert (shown["person"], shown["state"], shown["until"], shown["signed_by"]) == ("e.lambert", "in_force", "2099-12-31", "b.petit")
     assert len(shown["evidence"]) == 64
@@ -47,9 +47,11 @@ def test_a_training_is_recorded_on_the_latest_version_and_signed(terminal: Termi
     assert "telerehab-hip 1.1.0" in terminal.type(*given).out
     number = str(terminal.json(*given)["id"])
     assert terminal.type("training", "sign", number, "--as", "e.lambert").status == 3
-    assert terminal.json("training", "sign", number, "--as", "b.petit", "--meaning", "Trained by us")["id"] == 1
+    (waiting,) = terminal.json("training", "list", "--as", "b.petit", "--site", "CAEN")
+    assert terminal.type("training", "sign", number, "--as", "b.petit", "--meaning", "Trained, under protest").status == 2
+    assert terminal.json("training", "sign", number, "--as", "b.petit", "--meaning", waiting["means"])["id"] == 1
     (shown,) = terminal.json("training", "list", "--as", "b.petit", "--site", "CAEN")
-    assert (shown["version"], shown["meaning"], shown["from"]) == ("1.1.0", "Trained by us", shown["from"])
+    assert (shown["version"], shown["meaning"], shown["means"]) == ("1.1.0", waiting["means"], "")
     end = ("training", "end", number, "--as", "b.petit", "--reason", "To be taken again", "--on", str(TODAY - timedelta(days=1)))
     assert terminal.json(*end)["id"] == 1
     assert terminal.json("training", "list", "--as", "b.petit")[0]["state"] == "over"

@@ -14,6 +14,7 @@ from sites import releases
 from sites.clock import SetClock
 from sites.database import Database
 from sites.deputies import name_deputy
+from sites.signing import unasked
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_a_deputys_tasks_stand_under_the_name_of_whom_they_are_for(doors: Doors,
 def test_what_waits_for_others_is_told_briefly(doors: Doors) -> None:
     code = reviewed(doors)
     doors.ledger.complete(f"{code}:visit:CAEN:1", {"weight": 70}, "nurse.caen")
-    doors.ledger.sign(f"{code}:visit:CAEN:1", "nurse.caen")
+    doors.ledger.sign(f"{code}:visit:CAEN:1", "nurse.caen", prove=unasked)
     said = main_of(page_of(doors, "nurse.caen"))
     assert "Waiting for others Visit – Site of CAEN" in said
     assert "it waits for the signature of: Investigator" in said

@@ -334,6 +334,7 @@ SENSES = (
     ),
     Broken("a unit on a date", HIP, "{id: visit_date, type: date", "{id: visit_date, type: date, unit: days", "misplaced_key", "`unit`"),
     Broken("a size on a text", HIP, "{id: reference, type: text", "{id: reference, type: text, max_mb: 3", "misplaced_key", "file"),
+    Broken("a media type for an ending", HIP, "accept: [pdf], max_mb", "accept: [application/pdf], max_mb", "bad_accept", "Write `pdf`"),
     Broken("a choice of nothing", HIP, "options: [low, medium, high], ", "", "missing_options", "`options`"),
     Broken(
         "options on a text", HIP, "{id: reference, type: text", "{id: reference, type: text, options: [a, b]", "misplaced_key", "`options`"

@@ -50,6 +50,16 @@ def test_a_bad_answer_is_refused_with_what_was_expected(parts: dict[str, Any], v
     assert said in errors["it"]
 
 
+@pytest.mark.parametrize("accept", [["PDF"], [".pdf"], [".Pdf", "png"], [" pdf "]])
+def test_the_endings_a_field_accepts_are_read_as_they_are_meant(accept: list[str]) -> None:
+    one = field(type="file", accept=accept)
+    assert checked(one, {"name": "opinion.PDF", "hash": "0"})[1] == {}
+    assert one.kinds[0] == "pdf"
+    assert list(one.accept) == accept
+    for name in ("opinion.exe", "pdf", "opinion"):
+        assert "expected a file of type pdf" in checked(one, {"name": name, "hash": "0"})[1]["it"]
+
+
 @pytest.mark.parametrize(
     ("parts", "value"),
     [

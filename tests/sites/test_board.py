@@ -24,6 +24,7 @@ from sites.names import names
 from sites.policy import Access
 from sites.releases import plan_of
 from sites.signatures import signatures
+from sites.signing import unasked
 from sites.snapshot import find
 from sites.tables import Assignment, BrokenGlass, Delivery, Notice, Person
 
@@ -106,7 +107,7 @@ def test_the_words_of_a_failed_action_are_for_those_who_may_read_them(small: Led
     ethics = to_ethics(small, code)
     small.complete(ethics, {"opinion": "yes"}, "ethics_officer")
     for who in ("ethics_officer", "second.officer"):
-        small.sign(ethics, who)
+        small.sign(ethics, who, prove=unasked)
     small.record_action(f"{code}:setup:CAEN:1", 0, error="the disk of CAEN is full")
     told = {who: board(small, who, code)["gates"][2]["waiting_for"][0]["what"] for who in ("nurse.caen", "sponsor")}
     assert told == {"nurse.caen": "Automated action failed: the disk of CAEN is full", "sponsor": "Automated action failed"}
@@ -292,7 +293,7 @@ def test_documents_are_listed_for_those_who_may_read_the_step(small: Ledger) -> 
     ethics = to_ethics(small, code)
     small.complete(ethics, {"opinion": "yes"}, "ethics_officer")
     for who in ("ethics_officer", "second.officer"):
-        small.sign(ethics, who)
+        small.sign(ethics, who, prove=unasked)
     keys = {}
     for site in ("CAEN", "METZ"):
         keys[site] = small.store_document(f"{site}.html", "text/html", site.encode())
@@ -322,18 +323,18 @@ def test_a_signature_counts_until_its_answers_change_or_its_gate_reopens(small: 
     name = to_ethics(small, code)
     validity = lambda: [(one.by, one.round, one.validity, one.why) for one in signatures(small.database, code)]  # noqa: E731
     small.complete(name, {"opinion": "yes"}, "ethics_officer")
-    small.sign(name, "ethics_officer")
+    small.sign(name, "ethics_officer", prove=unasked)
     assert validity() == [("ethics_officer", 1, "valid", "")]
     small.complete(name, {"opinion": "again"}, "ethics_officer", change=True)
     assert validity() == [("ethics_officer", 1, "void", "changed")]
-    small.sign(name, "ethics_officer")
-    small.sign(name, "second.officer")
+    small.sign(name, "ethics_officer", prove=unasked)
+    small.sign(name, "second.officer", prove=unasked)
     assert validity()[1:] == [("ethics_officer", 1, "earlier", "returned"), ("second.officer", 1, "earlier", "returned")]
     small.complete(f"{code}:review::2", {"sound": True}, "methodologist")
     again = f"{code}:ethics::2"
     small.complete(again, {"opinion": "yes"}, "ethics_officer")
     for who in ("ethics_officer", "second.officer"):
-        small.sign(again, who)
+        small.sign(again, who, prove=unasked)
     small.reopen(again, "project_manager", "the letter was another's")
     last = signatures(small.database, code)[-1]
     assert (last.validity, last.why, last.ended_by, last.reason) == ("void", "reopened", "project_manager", "the letter was another's")

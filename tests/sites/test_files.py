@@ -57,7 +57,7 @@ def field(**parts: Any) -> FormField:
     ],
 )
 def test_a_file_is_kept_exactly_under_the_hash_of_its_content(ledger: Ledger, name: str, content: bytes) -> None:
-    kept = store(ledger, field(), name, content, "application/x-whatever")
+    kept = store(ledger, field(), name, content, "application/x-whatever", by="nurse")
     assert kept == {"hash": hashlib.sha256(content).hexdigest(), "name": name, "size": len(content)}
     document = ledger.document(kept["hash"])
     assert document["content"] == content
@@ -98,7 +98,7 @@ def test_what_is_refused_is_not_kept_and_says_why(sqlite_ledger: Ledger) -> None
     ]
     for one, name, content, said in refusals:
         with pytest.raises(InvalidInput, match=said):
-            store(sqlite_ledger, one, name, content)
+            store(sqlite_ledger, one, name, content, by="nurse")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from protocols.errors import UnknownThing
 from sites import inbox
 from sites.clock import SetClock
 from sites.ledger import Ledger
+from sites.signing import unasked
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_signature_is_asked_of_those_who_may_put_it(small: Ledger) -> None:
     name = to_ethics(small, launch(small))
     small.complete(name, {"opinion": "yes"}, "ethics_officer")
     assert [[item["needs"] for item in mine(small, who)] for who in ("ethics_officer", "second.officer")] == [["signature"]] * 2
-    small.sign(name, "ethics_officer")
+    small.sign(name, "ethics_officer", prove=unasked)
     assert [[item["needs"] for item in mine(small, who)] for who in ("ethics_officer", "second.officer")] == [[], ["signature"]]
 
 
@@ -138,7 +139,7 @@ def test_the_name_of_an_earlier_round_shows_that_round(small: Ledger) -> None:
     name = to_ethics(small, code)
     small.complete(name, {"opinion": "again"}, "ethics_officer")
     for who in ("ethics_officer", "second.officer"):
-        small.sign(name, who)
+        small.sign(name, who, prove=unasked)
     shown = inbox.checkpoint(small.database, name, small.clock.now())
     assert (shown["round"], shown["status"], shown["answers"], shown["completed_by"]) == (
         1,
@@ -157,7 +158,7 @@ def test_owed_actions_stop_while_a_site_or_the_experiment_is_held(small: Ledger)
     ethics = to_ethics(small, code)
     small.complete(ethics, {"opinion": "yes"}, "ethics_officer")
     for who in ("ethics_officer", "second.officer"):
-        small.sign(ethics, who)
+        small.sign(ethics, who, prove=unasked)
     owed = lambda site: [one["checkpoint"] for one in inbox.owed_actions(small.database, code, site)]  # noqa: E731
     assert owed("CAEN") == [f"{code}:setup:CAEN:1"]
     small.hold(code, "project_manager", "flood", site="CAEN")

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -29,11 +30,12 @@ from protocols.errors import (
     Refused,
     UnknownThing,
 )
-from sites import inbox, releases
+from sites import inbox, registry, releases
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.journal import verify
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import Command, Draft, Experiment, FactRow, Notice, Step, Timer
 
 
@@ -79,6 +81,21 @@ def test_a_command_that_was_refused_may_be_corrected_under_the_same_id(small: Le
     with pytest.raises(InvalidAnswers):
         small.complete(f"{code}:review::1", {}, "methodologist", command_id="c")
     assert small.complete(f"{code}:review::1", {"sound": True}, "methodologist", command_id="c")["gate"] == "passed"
+
+
+@pytest.mark.parametrize("command_id", ["", " ", "x" * 129])
+def test_what_cannot_be_a_command_id_is_refused_before_anything_is_done(small: Ledger, command_id: str) -> None:
+    code = launch(small)
+    before = rows(small.database)
+    for act in (
+        lambda: launch(small, command_id=command_id),
+        lambda: small.complete(f"{code}:review::1", {"sound": True}, "methodologist", command_id=command_id),
+        lambda: small.sign(f"{code}:review::1", "methodologist", prove=unasked, command_id=command_id),
+        lambda: small.hold(code, "project_manager", "x", command_id=command_id),
+    ):
+        with pytest.raises(InvalidInput, match="A command id"):
+            act()
+    assert rows(small.database) == before | {"Draft": rows(small.database)["Draft"]}
 
 
 def at_once(*acts: Callable[[], Any]) -> list[Any]:
@@ -240,7 +257,7 @@ def test_a_name_of_nothing_is_said_to_be_one(small: Ledger, name: str, said: str
     launch(small)
     acts: list[Callable[[], Any]] = [
         lambda: small.complete(name, {"ready": True}, "methodologist"),
-        lambda: small.sign(name, "methodologist"),
+        lambda: small.sign(name, "methodologist", prove=unasked),
         lambda: small.save_draft(name, "methodologist", {}),
         lambda: small.record_action(name, 0, {}),
         lambda: inbox.checkpoint(small.database, name, small.clock.now()),
@@ -263,29 +280,29 @@ def test_a_site_that_takes_no_part_cannot_be_held_or_stopped(small: Ledger, act:
 def test_a_signature_must_be_another_persons(small: Ledger) -> None:
     name = to_ethics(small, launch(small))
     small.complete(name, {"opinion": "yes"}, "ethics_officer")
-    assert small.sign(name, "ethics_officer")["status"] == "open"
+    assert small.sign(name, "ethics_officer", prove=unasked)["status"] == "open"
     with pytest.raises(Refused, match="must be another person's"):
-        small.sign(name, "ethics_officer")
-    assert small.sign(name, "second.officer")["gate"] == "passed"
+        small.sign(name, "ethics_officer", prove=unasked)
+    assert small.sign(name, "second.officer", prove=unasked)["gate"] == "passed"
 
 
 def test_changing_the_answers_voids_the_signatures(small: Ledger) -> None:
     name = to_ethics(small, launch(small))
     small.complete(name, {"opinion": "again"}, "ethics_officer")
-    small.sign(name, "ethics_officer")
+    small.sign(name, "ethics_officer", prove=unasked)
     with pytest.raises(CheckpointAlreadyCompleted, match="waits for signatures"):
         small.complete(name, {"opinion": "yes"}, "second.officer")
     small.complete(name, {"opinion": "yes"}, "second.officer", change=True)
     shown = inbox.checkpoint(small.database, name, small.clock.now(), locale="en")
     assert (shown["signatures"], shown["next_signature"]["meaning"]) == ([], "I certify")
-    small.sign(name, "second.officer")
-    assert small.sign(name, "ethics_officer")["gate"] == "passed"
+    small.sign(name, "second.officer", prove=unasked)
+    assert small.sign(name, "ethics_officer", prove=unasked)["gate"] == "passed"
 
 
 def test_a_change_is_another_command_than_the_answers_it_replaces(small: Ledger) -> None:
     name = to_ethics(small, launch(small))
     small.complete(name, {"opinion": "yes"}, "ethics_officer", command_id="c")
-    small.sign(name, "ethics_officer")
+    small.sign(name, "ethics_officer", prove=unasked)
     with pytest.raises(CommandReused):
         small.complete(name, {"opinion": "yes"}, "ethics_officer", command_id="c", change=True)
 
@@ -294,8 +311,8 @@ def test_an_earlier_round_stays_readable(small: Ledger) -> None:
     code = launch(small)
     name = to_ethics(small, code)
     small.complete(name, {"opinion": "again"}, "ethics_officer")
-    small.sign(name, "ethics_officer")
-    assert small.sign(name, "second.officer")["gate"] == "returned"
+    small.sign(name, "ethics_officer", prove=unasked)
+    assert small.sign(name, "second.officer", prove=unasked)["gate"] == "returned"
     with pytest.raises(IllegalTransition, match="Round 1 of 'review' is over"):
         small.complete(f"{code}:review::1", {"sound": True}, "methodologist")
     small.complete(f"{code}:review::2", {"sound": True, "comments": "better"}, "methodologist")
@@ -349,8 +366,8 @@ def test_a_failed_action_waits_for_a_project_manager(small: Ledger) -> None:
     code = launch(small)
     ethics = to_ethics(small, code)
     small.complete(ethics, {"opinion": "yes"}, "ethics_officer")
-    small.sign(ethics, "ethics_officer")
-    small.sign(ethics, "second.officer")
+    small.sign(ethics, "ethics_officer", prove=unasked)
+    small.sign(ethics, "second.officer", prove=unasked)
     name = f"{code}:setup:CAEN:1"
     assert small.record_action(name, 0, error="disk full")["status"] == "incident"
     assert inbox.owed_actions(small.database, code, "CAEN") == []
@@ -479,6 +496,28 @@ def on_sqlite(sqlite_database: Database, clock: SetClock) -> Ledger:
     settle(sqlite_database)
     releases.add(sqlite_database, SMALL, clock)
     return Ledger(sqlite_database, clock)
+
+
+@pytest.mark.parametrize("write", ["complete", "sign"])
+def test_a_role_that_ended_while_the_turn_to_write_was_awaited_is_held_no_more(on_sqlite: Ledger, write: str) -> None:
+    code, database = launch(on_sqlite), on_sqlite.database
+    name, person = f"{code}:review::1", "methodologist"
+    if write == "sign":
+        name, person = to_ethics(on_sqlite, code), "ethics_officer"
+        on_sqlite.complete(name, {"opinion": "yes"}, person)
+    over = [lambda: registry.assign(database, person, person, until=date(2026, 1, 1))]
+
+    def foreseen(*_: Any) -> None:
+        """The command was thought through, and its reading connection is given back: now it waits for its turn."""
+        if over:
+            over.pop()()
+
+    event.listen(database.engine, "checkin", foreseen)
+    act = partial(on_sqlite.sign, prove=unasked) if write == "sign" else partial(on_sqlite.complete, answers={"sound": True})
+    with pytest.raises(NotAssigned):
+        act(name, by=person)
+    assert kinds(on_sqlite, code)[-1] in ("StepOpened", "CheckpointCompleted")
+    assert kinds(on_sqlite, code, "AnswersSigned", "GatePassed") == (["GatePassed"] if write == "sign" else [])
 
 
 def each_connection(database: Database, *pragmas: str) -> None:

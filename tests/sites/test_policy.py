@@ -19,6 +19,7 @@ from sites.clock import SetClock
 from sites.database import table
 from sites.deputies import end_deputy, name_deputy
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import Assignment, Conflict, Delegation, Deputy, Remark, Training
 
 MONDAY = date(2026, 3, 2)
@@ -94,7 +95,7 @@ def test_only_a_holder_of_the_role_signs(small: Ledger) -> None:
     name = to_ethics(small, launch(small))
     small.complete(name, {"opinion": "yes"}, "ethics_officer")
     with pytest.raises(NotAssigned, match=r"'ethics_officer'.* needed to sign"):
-        small.sign(name, "methodologist")
+        small.sign(name, "methodologist", prove=unasked)
 
 
 @pytest.mark.parametrize("act", ["hold", "release", "stop"])
@@ -178,11 +179,11 @@ def test_four_eyes_see_through_a_deputy(small: Ledger, clock: SetClock) -> None:
     small.complete(name, {"opinion": "yes"}, "ethics_officer")
     name_deputy(small.database, clock, "ethics_officer", "second.officer", MONDAY, MONDAY, by="ethics_officer")
     name_deputy(small.database, clock, "second.officer", "ethics_officer", MONDAY, MONDAY, by="second.officer")
-    small.sign(name, "ethics_officer")
+    small.sign(name, "ethics_officer", prove=unasked)
     with pytest.raises(Refused, match="must be another person's"):
-        small.sign(name, "ethics_officer")
+        small.sign(name, "ethics_officer", prove=unasked)
     assert inbox.inbox(small.database, "ethics_officer", clock.now()) == []
-    assert small.sign(name, "second.officer")["gate"] == "passed"
+    assert small.sign(name, "second.officer", prove=unasked)["gate"] == "passed"
 
 
 def test_deputies_of_people_are_told_with_whom_they_stand_in_for(small: Ledger, clock: SetClock) -> None:
@@ -216,8 +217,8 @@ def test_an_incident_is_for_a_manager_of_the_whole_experiment(small: Ledger, clo
     code = launch(small)
     ethics = to_ethics(small, code)
     small.complete(ethics, {"opinion": "yes"}, "ethics_officer")
-    small.sign(ethics, "ethics_officer")
-    small.sign(ethics, "second.officer")
+    small.sign(ethics, "ethics_officer", prove=unasked)
+    small.sign(ethics, "second.officer", prove=unasked)
     name = f"{code}:setup:CAEN:1"
     small.record_action(name, 0, error="no template")
     assign(small, "nobody", "project_manager", site="CAEN")
@@ -305,7 +306,7 @@ def let(ledger: Ledger, name: str, person: str) -> bool | None:
     shown = inbox.checkpoint(ledger.database, name, ledger.clock.now())
     try:
         if shown["next_signature"]:
-            ledger.sign(name, person, shown="0" * 64)
+            ledger.sign(name, person, shown="0" * 64, prove=unasked)
         else:
             ledger.complete(name, {}, person)
     except (InvalidAnswers, IllegalTransition):

@@ -14,6 +14,7 @@ from sites import policy, portfolio
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import Assignment, BrokenGlass
 
 DAY = timedelta(days=1)
@@ -116,8 +117,8 @@ def test_an_action_that_failed_is_stuck_on_the_managers(ledger: Ledger, small: s
     code = launch(ledger, "CAEN")
     ethics = to_ethics(ledger, code)
     ledger.complete(ethics, {"opinion": "yes"}, "ethics_officer")
-    ledger.sign(ethics, "ethics_officer")
-    ledger.sign(ethics, "second.officer")
+    ledger.sign(ethics, "ethics_officer", prove=unasked)
+    ledger.sign(ethics, "second.officer", prove=unasked)
     ledger.record_action(f"{code}:setup:CAEN:1", 0, error="no printer")
     assert [(one["why"], one["role"], one["site"]) for one in only_item(ledger, "project_manager")["stuck_on"]] == [
         ("incident", "project_manager", "CAEN")

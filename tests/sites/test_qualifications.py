@@ -16,8 +16,11 @@ from protocols.errors import InConflict, InsituError, InvalidInput, NotAssigned,
 from sites import conflicts, deputies, inbox, policy, qualifications
 from sites.clock import SetClock
 from sites.database import table
+from sites.evidence import OF_RECORD
+from sites.files import store
 from sites.identity.access import entries
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import Assignment, Person
 
 MANAGER = "project_manager"
@@ -110,8 +113,8 @@ def test_nobody_signs_a_checkpoint_without_them_either(strict: Ledger, code: str
     strict.complete(name, {"ready": True}, "nurse.caen")
     assign(strict, "nobody", INVESTIGATOR, site="CAEN")
     with pytest.raises(NotQualified, match="neither a signed delegation"):
-        strict.sign(name, "nobody")
-    assert strict.sign(name, "doctor.caen")["gate"] == "passed"
+        strict.sign(name, "nobody", prove=unasked)
+    assert strict.sign(name, "doctor.caen", prove=unasked)["gate"] == "passed"
 
 
 def test_a_delegation_counts_at_its_site_in_its_experiment_for_its_role(strict: Ledger, code: str) -> None:
@@ -154,7 +157,7 @@ def test_records_count_from_their_first_to_their_last_day_where_the_site_stands(
         assign(strict, "nobody", "site_coordinator", site=site)
         given = ("nobody", "site_coordinator", site, code, date(2026, 5, 10), date(2026, 5, 11))
         number = qualifications.record_delegation(strict.database, clock, *given, by=MANAGER)
-        qualifications.sign_delegation(strict.database, clock, number, by=INVESTIGATOR, meaning="I delegate")
+        qualifications.sign_delegation(strict.database, clock, number, by=INVESTIGATOR, prove=unasked)
         train(strict, code, "nobody", site, by=INVESTIGATOR)
     clock.set(moment)
     assert [lacks(strict, name, "nobody") == [] for name in names] == [caen, reunion]
@@ -179,7 +182,7 @@ def record(ledger: Ledger, code: str, person: str, role: str, *, by: str, site: 
 
 
 def sign(ledger: Ledger, number: int, by: str) -> None:
-    qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, meaning="I delegate")
+    qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, prove=unasked)
 
 
 @pytest.mark.parametrize(
@@ -250,8 +253,8 @@ def test_a_training_is_signed_by_a_manager_while_no_experiment_is_under_way_ther
     given = ("nurse.caen", "strict", "1.0.0", "CAEN", MONDAY, None)
     number = qualifications.record_training(strict.database, strict.clock, *given, by="doctor.caen")
     with pytest.raises(NotAssigned, match=MANAGER):
-        qualifications.sign_training(strict.database, strict.clock, number, by="doctor.caen", meaning="Trained")
-    qualifications.sign_training(strict.database, strict.clock, number, by=MANAGER, meaning="Trained")
+        qualifications.sign_training(strict.database, strict.clock, number, by="doctor.caen", prove=unasked)
+    qualifications.sign_training(strict.database, strict.clock, number, by=MANAGER, prove=unasked)
 
 
 def test_a_training_of_an_investigator_is_signed_by_a_manager(strict: Ledger, code: str) -> None:
@@ -260,8 +263,8 @@ def test_a_training_of_an_investigator_is_signed_by_a_manager(strict: Ledger, co
     given = ("nobody", "strict", "1.0.0", "CAEN", MONDAY, None)
     number = qualifications.record_training(strict.database, strict.clock, *given, by="doctor.caen")
     with pytest.raises(NotAssigned):
-        qualifications.sign_training(strict.database, strict.clock, number, by="doctor.caen", meaning="Trained")
-    qualifications.sign_training(strict.database, strict.clock, number, by=MANAGER, meaning="Trained")
+        qualifications.sign_training(strict.database, strict.clock, number, by="doctor.caen", prove=unasked)
+    qualifications.sign_training(strict.database, strict.clock, number, by=MANAGER, prove=unasked)
 
 
 def test_a_role_that_requires_nothing_needs_no_record(ledger: Ledger, registry: None, release: Callable[[str], str]) -> None:
@@ -316,7 +319,8 @@ def test_every_act_is_in_the_access_journal(strict: Ledger, clock: SetClock, cod
     assert entries(strict.database, kind="DelegationSigned")[0]["data"] == {
         "number": number,
         "role": MANAGER,
-        "meaning": "I delegate",
+        "meaning": "I delegate to doctor.caen the tasks of the role “Investigator” at site CAEN · Site of CAEN in experiment STRICT-1, "
+        "from Monday 2 March 2026 on.",
     }
 
 
@@ -345,7 +349,7 @@ def test_a_training_to_come_is_not_recorded(strict: Ledger) -> None:
 
 
 def test_evidence_is_a_stored_document(strict: Ledger, code: str) -> None:
-    key = strict.store_document("log.pdf", "application/pdf", b"%PDF")
+    key = store(strict, OF_RECORD, "log.pdf", b"%PDF-1.7", by=MANAGER)["hash"]
     record(strict, code, "nurse.caen", "site_coordinator", by=MANAGER, evidence=key)
     assert qualifications.delegations(strict.database, reader(strict, MANAGER))[0]["evidence"] == key
 

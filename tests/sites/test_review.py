@@ -17,6 +17,7 @@ from sites.database import Database, table
 from sites.identity.access import entries
 from sites.identity.accounts import create_account
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import Account
 
 
@@ -97,7 +98,7 @@ def test_a_review_leaves_a_mark_that_changes_with_the_rights(ledger: Ledger, clo
     database = ledger.database
 
     def sign() -> dict[str, Any]:
-        return review.sign_review(database, clock, by="project_manager", meaning="I reviewed it")
+        return review.sign_review(database, clock, by="project_manager", prove=unasked)
 
     first, second = sign(), sign()
     registry.assign(database, "nobody", "sponsor")
@@ -111,7 +112,7 @@ def test_a_review_counts_for_those_whose_rights_it_covered(
     ledger: Ledger, clock: SetClock, codes: tuple[str, str], some_manager: str
 ) -> None:
     database = ledger.database
-    review.sign_review(database, clock, by=some_manager, meaning="I reviewed it")
+    review.sign_review(database, clock, by=some_manager, prove=unasked)
     assert review.last_review(database, reader(ledger, "project_manager")) is None
     found = review.last_review(database, reader(ledger, some_manager))
     assert found is not None
@@ -120,9 +121,9 @@ def test_a_review_counts_for_those_whose_rights_it_covered(
 
 def test_a_review_is_a_managers_and_has_a_meaning(ledger: Ledger, clock: SetClock, codes: tuple[str, str]) -> None:
     with pytest.raises(NotAssigned):
-        review.sign_review(ledger.database, clock, by="nurse.caen", meaning="I reviewed it")
+        review.sign_review(ledger.database, clock, by="nurse.caen", prove=unasked)
     with pytest.raises(InvalidInput):
-        review.sign_review(ledger.database, clock, by="project_manager", meaning=" ")
+        review.sign_review(ledger.database, clock, by="project_manager", prove=unasked, meaning=" ")
 
 
 # ------------------------------------------------------------------ roles that nobody holds

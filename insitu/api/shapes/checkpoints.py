@@ -165,13 +165,13 @@ class Saved(Shown):
 class Signing(Proof):
     """A signature, with the proof of who signs."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"meaning": "I certify this opinion.", "shown": HASH, "password": "the words that only I know", "code": "123456"}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"shown": HASH, "password": "the words that only I know", "code": "123456"}]})
 
-    meaning: Text | None = Field(default=None, description="What the signer was shown that it means; the protocol's words without it.")
+    meaning: Text | None = Field(
+        default=None,
+        description="The `meaning` of the checkpoint's `next_signature`, in any of its languages; any other text is refused (422). It need "
+        "not be sent: the protocol's words in the signer's language are kept.",
+    )
     shown: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",

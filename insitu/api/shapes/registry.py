@@ -111,7 +111,8 @@ class Recorded(Shown):
     signed_by: str
     signed_role: str
     signed_at: Moment | None
-    meaning: str
+    meaning: str = Field(description="What the signature means, as the signer was shown it.")
+    means: str = Field(description="What signing it would mean, in the caller's language; empty once it is signed or ended.")
     ended_on: Day | None
     ended_by: str
     ended_why: str
@@ -131,7 +132,9 @@ RECORD: dict[str, JsonValue] = {
     "signed_by": "c.durand",
     "signed_role": "principal_investigator",
     "signed_at": "2026-03-01T11:00:00Z",
-    "meaning": "I delegate these tasks.",
+    "meaning": "I delegate to Alice Martin the tasks of the role “Coordinator” at site CAEN · CHU Caen in experiment TELEREHAB-HIP-1, from "
+    "Monday 2 March 2026 on.",
+    "means": "",
     "ended_on": None,
     "ended_by": "",
     "ended_why": "",
@@ -203,11 +206,13 @@ class NewTraining(Body):
 class RecordSigning(Proof):
     """A signature on a record, with the proof of who signs."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"meaning": "I delegate these tasks.", "password": "the words that only I know"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "the words that only I know"}]})
 
-    meaning: Text = Field(description="What the signer was shown that it means; it is kept.")
+    meaning: Text | None = Field(
+        default=None,
+        description="What the record `means`, as the signer was shown it, in any of its languages; any other text is refused (422). It "
+        "need not be sent.",
+    )
 
 
 class Ending(Body):

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of
-from insitu.entrance.proof import prove_again
+from insitu.entrance.proof import proof_of
 from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import SomeManager, Visitor
 from insitu.web.admin.frame import admin_page, choices, complaints, filters, page_number, pager
@@ -18,13 +18,13 @@ from insitu.web.experiment.documents import saved
 from protocols.errors import NotProven
 from sites import names, review
 from sites.identity.access import AccessKind, note
+from sites.meanings import ACCESS_REVIEW
 from sites.sheets import as_csv
 
 router = APIRouter()
 
 PATH = "/admin/access"
 FILTERS = ("q", "site", "role", "only")
-MEANING = N_("I have reviewed today who may do what in the experiments I manage, and have ended what should not be.")
 
 
 @router.get("/admin/access")
@@ -51,7 +51,7 @@ def _page(request: Request, visitor: Visitor, errors: list[tuple[str, str]]) -> 
         dormant=idle,
         last=last,
         names=known,
-        meaning=MEANING,
+        meaning=ACCESS_REVIEW[language_of(request).code],
         errors=errors,
         accounts=ACCOUNTS,
         states=STATES,
@@ -63,12 +63,11 @@ def _page(request: Request, visitor: Visitor, errors: list[tuple[str, str]]) -> 
 @router.post("/admin/access/reviewed")
 def reviewed(request: Request, visitor: SomeManager, form: Posted) -> Response:
     """Sign that one has gone through the list, after proving again that it is oneself."""
-    doors, tongue = visitor.doors, language_of(request)
+    doors, prove = visitor.doors, proof_of(request, visitor, form, to="sign the access review")
     try:
-        prove_again(request, visitor, form, to="sign the access review")
+        review.sign_review(doors.database, doors.clock, by=visitor.person, prove=prove, meaning=ACCESS_REVIEW[language_of(request).code])
     except NotProven as error:
-        return _page(request, visitor, complaints(error, tongue, "password"))
-    review.sign_review(doors.database, doors.clock, by=visitor.person, meaning=tongue(MEANING))
+        return _page(request, visitor, complaints(error, language_of(request), "password"))
     return go_to(request, PATH, N_("The review was signed; the access journal keeps it, with a mark of the list as it stood."))
 
 

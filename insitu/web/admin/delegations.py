@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from insitu.entrance.guard import Posted
-from insitu.entrance.language import N_, Language
 from insitu.entrance.page import go_to, language_of
 from insitu.entrance.visitor import Administers, Visitor
 from insitu.web.admin import logs
@@ -19,7 +17,6 @@ from insitu.web.admin.frame import (
     complaints,
     days,
     filters,
-    known_title,
     page_number,
     pager,
     said,
@@ -28,8 +25,8 @@ from insitu.web.admin.frame import (
 from insitu.web.admin.words import STATES, TONES
 from protocols.errors import InvalidInput
 from sites import people, qualifications
-from sites.offered import Offered
 from sites.policy.administering import recordable_people, today
+from sites.signing import Prove
 
 router = APIRouter()
 
@@ -94,16 +91,16 @@ def delegation(request: Request, visitor: Administers, number: Number) -> Respon
 
 
 def _one_page(request: Request, visitor: Visitor, number: int, given: dict[str, str], errors: list[tuple[str, str]]) -> Response:
-    found, known, tongue = qualifications.delegation(visitor.doors.database, visitor.reader, number), choices(visitor), language_of(request)
+    tongue = language_of(request)
+    found = qualifications.delegation(visitor.doors.database, visitor.reader, number, locale=tongue.code)
     return admin_page(
         request,
         visitor,
         "delegation.html",
         status=422 if errors else 200,
         record=found,
-        offered=known,
+        offered=choices(visitor),
         period=logs.period(tongue, found),
-        meaning=meaning(tongue, found, known),
         typed={"on": "", "why": ""} | given,
         errors=errors,
         states=STATES,
@@ -112,35 +109,19 @@ def _one_page(request: Request, visitor: Visitor, number: int, given: dict[str, 
     )
 
 
-def meaning(tongue: Language, record: dict[str, Any], known: Offered) -> str:
-    """What signing this delegation means, in the signer's language. A record never changes before it is signed, so it says it anew."""
-    words = {
-        "name": record["name"],
-        "role": known.role(record["role"]),
-        "experiment": record["experiment"],
-        "period": logs.period(tongue, record),
-    }
-    if not record["site"]:
-        return tongue(N_("I delegate to {name} the tasks of the role “{role}” in experiment {experiment}, {period}."), **words)
-    site = known_title(known.sites, record["site"])
-    said = N_("I delegate to {name} the tasks of the role “{role}” at site {site} in experiment {experiment}, {period}.")
-    return tongue(said, site=site, **words)
-
-
 @router.post("/admin/delegations/{number}/sign")
 def sign(request: Request, visitor: Administers, number: Number, form: Posted) -> Response:
     """Sign a delegation after proving again that it is oneself. Raises NotAssigned, UnknownThing."""
-    doors, tongue = visitor.doors, language_of(request)
-    found = qualifications.delegation(doors.database, visitor.reader, number)
-    says = meaning(tongue, found, choices(visitor))
-    return logs.sign(
-        request,
-        visitor,
-        form,
-        lambda given, errors: _one_page(request, visitor, number, given, errors),
-        lambda: qualifications.sign_delegation(doors.database, doors.clock, number, by=visitor.person, meaning=says),
-        f"{PATH}/{number}",
-    )
+    doors = visitor.doors
+    qualifications.delegation(doors.database, visitor.reader, number)  # one that is not seen is unknown
+
+    def signing(prove: Prove, meaning: str | None) -> str:
+        return qualifications.sign_delegation(doors.database, doors.clock, number, by=visitor.person, prove=prove, meaning=meaning)
+
+    def again(given: dict[str, str], errors: list[tuple[str, str]]) -> Response:
+        return _one_page(request, visitor, number, given, errors)
+
+    return logs.sign(request, visitor, form, again, signing, f"{PATH}/{number}")
 
 
 @router.post("/admin/delegations/{number}/end")

@@ -12,19 +12,19 @@ from starlette.datastructures import FormData, UploadFile
 
 from insitu.entrance.language import N_, Language
 from insitu.entrance.page import go_to, language_of
-from insitu.entrance.proof import prove_again
+from insitu.entrance.proof import proof_of
 from insitu.entrance.visitor import Visitor
 from insitu.web.admin.frame import complaints, day, typed
 from insitu.web.experiment.documents import saved
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
-from protocols.model import FieldType, FormField
 from protocols.phrase import Phrase
 from sites import files
 from sites.database import table
+from sites.evidence import OF_RECORD
 from sites.policy.administering import recordable_people
+from sites.signing import Prove
 from sites.tables import Person
 
-EVIDENCE = FormField(id="evidence", type=FieldType.FILE, label="evidence", accept=("pdf", "png", "jpg", "jpeg", "docx", "odt"), max_mb=10)
 PAGE = 50
 _PERSON = table(Person)
 RECORDED = N_("The record was kept. It counts once it is signed.")
@@ -39,8 +39,8 @@ def evidence_of(visitor: Visitor, form: FormData) -> str:
     sent = form.get("evidence")
     if not isinstance(sent, UploadFile) or not sent.filename:
         return ""
-    content = sent.file.read(int((EVIDENCE.max_mb or 0) * 1024 * 1024) + 1)
-    kept: str = files.store(visitor.doors.ledger, EVIDENCE, sent.filename, content)["hash"]
+    content = sent.file.read(int((OF_RECORD.max_mb or 0) * 1024 * 1024) + 1)
+    kept: str = files.store(visitor.doors.ledger, OF_RECORD, sent.filename, content, by=visitor.person)["hash"]
     return kept
 
 
@@ -65,16 +65,15 @@ def sign(
     visitor: Visitor,
     form: FormData,
     again: Again,
-    signing: Callable[[], None],
+    signing: Callable[[Prove, str | None], str],
     address: str,
 ) -> Response:
-    """Sign a record once the visitor has proved that it is them; the page again with what it was refused for."""
+    """Sign a record, by what it meant as it was shown, once the visitor has proved that it is them; else the page again that says why."""
     try:
-        prove_again(request, visitor, form, to="sign a record")
-        signing()
-    except NotAssigned:
+        signing(proof_of(request, visitor, form, to="sign a record"), str(form.get("meaning", "")) or None)
+    except (NotAssigned, UnknownThing):
         raise
-    except Refused as error:
+    except (Refused, InvalidInput) as error:
         return again({}, complaints(error, language_of(request), "password"))
     return go_to(request, address, SIGNED)
 
