@@ -12,10 +12,12 @@ from visit import Visit, doors_on
 from ward import launched, reviewed, send, text_of
 
 from insitu.entrance.doors import Doors
+from insitu.entrance.visitor import COOKIE
 from sites import inbox
 from sites.clock import SetClock
 from sites.database import Database, table
-from sites.identity.accounts import create_account
+from sites.identity.accounts import change_password, create_account
+from sites.identity.sessions import end_sessions
 from sites.tables import Account, Assignment, Conflict, Person
 
 PASSWORD = "a long phrase that nobody knows"
@@ -256,6 +258,37 @@ def test_a_closed_account_leaves_no_draft(doors: Doors, clock: SetClock) -> None
     answer = visit.client.post(f"/checkpoints/{checkpoint}/draft", data={"csrf": token, "f-notes": "mine"})
     assert answer.status_code == 401
     assert as_seen(doors, checkpoint)["draft"] is None
+
+
+@pytest.mark.parametrize("how", ["signed out", "by a manager", "replaced", "password changed", "signed out, then idle"])
+def test_after_a_session_was_ended_its_cookie_and_form_overwrite_no_draft(doors: Doors, clock: SetClock, how: str) -> None:
+    checkpoint, visit = at_visit(doors), nurse(doors)
+    with_password(doors, "nurse.caen")
+    token, cookie = visit.token(f"/checkpoints/{checkpoint}"), visit.client.cookies[COOKIE]
+    send(visit, checkpoint, "draft", {"notes": "her own words"})
+    end_session(doors, visit, how)
+    if "idle" in how:
+        clock.advance(timedelta(hours=1))
+    thief = Visit(doors, app=visit.app)
+    thief.client.cookies.set(COOKIE, cookie)
+    for part in ("draft", "fields", "complete"):
+        answer = thief.client.post(f"/checkpoints/{checkpoint}/{part}", data={"csrf": token, "f-weight": "71", "f-notes": "another's"})
+        assert answer.status_code == 401
+    seen = as_seen(doors, checkpoint)
+    assert (seen["draft"]["answers"], seen["answers"]) == ({"notes": "her own words"}, None)
+
+
+def end_session(doors: Doors, visit: Visit, how: str) -> None:
+    if how.startswith("signed out"):
+        visit.post("/sign-out", of="/account")
+    elif how == "replaced":
+        with_password(doors, "nurse.metz")
+        visit.post("/sign-in", {"name": "nurse.metz", "password": PASSWORD}, of="/account")
+    elif how == "password changed":
+        change_password(doors.database, doors.clock, "nurse.caen", "another long phrase of hers", session=None)
+    else:
+        with doors.database.write() as connection:
+            assert end_sessions(connection, "nurse.caen", doors.clock.now(), by="project_manager") == 1
 
 
 # ------------------------------------------------------------------ files
