@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal_column, or_, select, union_all
 
 from protocols.errors import InvalidInput, NotAssigned
 from protocols.phrase import Phrase
@@ -19,6 +19,7 @@ from sites import policy
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
 from sites.identity.access import AccessKind, entries, note
+from sites.identity.seen import last_seen
 from sites.policy import Reader, in_force
 from sites.policy.acting import deputising
 from sites.policy.administering import seen_assignments, today
@@ -37,7 +38,8 @@ def rights(
     """A page of who may act today, as whom, where, by the person's name: `{"items", "total", "page", "pages"}`.
 
     Each item has `NAMES`: `assignment` is the number of the one it rests on, `of` the person it is held for as a deputy ("" for oneself),
-    `account` one of `none`, `open`, `closed`, `dormant` whether they have not come for 90 days, or never. `only="dormant"` keeps these.
+    `account` one of `none`, `open`, `closed`, `dormant` whether they have not come for 90 days by any way, or never. `only="dormant"`
+    keeps these.
     """
     with database.read() as connection:
         held = _rights(connection, reader)
@@ -57,7 +59,7 @@ def all_rights(connection: Connection, reader: Reader) -> Iterator[dict[str, Any
 
 
 def dormant(connection: Connection, reader: Reader) -> int:
-    """How many people hold a role today, can sign in, and have not for 90 days."""
+    """How many people hold a role today, can sign in, and have not come for 90 days."""
     held = _rights(connection, reader)
     where = (held.c.account.is_not(None), held.c.disabled_at.is_(None), _is_dormant(held, reader))
     return int(connection.execute(select(func.count(held.c.person.distinct())).where(*where)).scalar_one())
@@ -108,21 +110,23 @@ def _rights(connection: Connection, reader: Reader) -> Any:
     """Assignments in force with their holders, and again with the deputies of these, as one table."""
     on, seen = today(reader), seen_assignments(connection, reader)
     columns = [_ASSIGNMENT.c[name] for name in ("role", "site", "experiment", "from_date", "until_date")]
-    account = [_ACCOUNT.c.seen_at, _ACCOUNT.c.disabled_at, _ACCOUNT.c.person.label("account")]
+    came = last_seen()
+    account = [came.c.seen_at, _ACCOUNT.c.disabled_at, _ACCOUNT.c.person.label("account")]
     number = _ASSIGNMENT.c.id.label("assignment")
     nobody: tuple[Any, ...] = (literal_column("''").label("of"), literal_column("''").label("of_name"))
     own = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *nobody, *account)
-    own = _joined(own.join_from(_ASSIGNMENT, _PERSON, _PERSON.c.id == _ASSIGNMENT.c.person), seen, on)
+    own = _joined(own.join_from(_ASSIGNMENT, _PERSON, _PERSON.c.id == _ASSIGNMENT.c.person), came, seen, on)
     of = (_ASSIGNMENT.c.person.label("of"), _OTHER.c.name.label("of_name"))
     lent = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *of, *account)
     lent = lent.join_from(_ASSIGNMENT, _DEPUTY, _DEPUTY.c.person == _ASSIGNMENT.c.person)
     lent = lent.join(_PERSON, _PERSON.c.id == _DEPUTY.c.deputy).join(_OTHER, _OTHER.c.id == _ASSIGNMENT.c.person)
-    lent = _joined(lent, seen, on).where(deputising(on))
+    lent = _joined(lent, came, seen, on).where(deputising(on))
     return union_all(own, lent).subquery("held")
 
 
-def _joined(query: Select[Any], seen: ColumnElement[bool], on: Any) -> Select[Any]:
-    return query.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).where(seen, in_force(on))
+def _joined(query: Select[Any], came: Subquery, seen: ColumnElement[bool], on: Any) -> Select[Any]:
+    query = query.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).outerjoin(came, came.c.person == _PERSON.c.id)
+    return query.where(seen, in_force(on))
 
 
 def _order(held: Any) -> tuple[Any, ...]:

@@ -90,7 +90,7 @@ class SeenCheckpoint(Seen):
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """Whoever's session ran out while they filled in a checkpoint's form: they may leave what they typed as their draft, and see nothing."""
+    """Whoever's session ran out while they filled in a checkpoint's form: they may leave what they typed as a draft, and see nothing."""
 
     person: str
     name: CheckpointId

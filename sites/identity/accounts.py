@@ -18,6 +18,7 @@ from sites.database import Database, inserted_once, queue_up, table, upserted
 from sites.identity import links, passwords
 from sites.identity.access import AccessKind, note
 from sites.identity.proofs import Ways, prove, ways_of
+from sites.identity.seen import last_seen
 from sites.identity.sessions import end_sessions
 from sites.letters import owe_letter
 from sites.tables import Account, Assignment, Link, Person, Token
@@ -83,20 +84,22 @@ def account_of(connection: Connection, person: str) -> Mapping[str, Any] | None:
 def accounts(database: Database) -> list[dict[str, Any]]:
     """Every person with what their account is like, by id: `person, name, email, has_account, password, second_factor, oidc` (whether
     they have them), `seen_at`, `locked_until`, `disabled_at` (aware UTC or None)."""
-    times = ("seen_at", "locked_until", "disabled_at")
+    times, came = ("locked_until", "disabled_at"), last_seen()
     columns = (
         _PERSON.c.id,
         _PERSON.c.name,
         _PERSON.c.email,
+        came.c.seen_at,
         *(_ACCOUNT.c[name] for name in ("person", "password", "totp", "subject", *times)),
     )
-    query = select(*columns).join_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id, isouter=True).order_by(_PERSON.c.id)
+    joined = _PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).outerjoin(came, came.c.person == _PERSON.c.id)
+    query = select(*columns).select_from(joined).order_by(_PERSON.c.id)
     with database.read() as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]
     return [
         {"person": row["id"], "name": row["name"], "email": row["email"], "has_account": row["person"] is not None}
         | {"password": bool(row["password"]), "second_factor": bool(row["totp"]), "oidc": row["subject"] is not None}
-        | {name: row[name] for name in times}
+        | {name: row[name] for name in ("seen_at", *times)}
         for row in rows
     ]
 

@@ -65,6 +65,7 @@ def open_session(
     times = {"created_at": now, "seen_at": now, "proven_at": proven_at or now}
     row = {"id": fingerprint(cookie), "person": person, "method": method, "address": address, "agent": agent[:200]}
     connection.execute(insert(_SESSION).values(row | times))
+    connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.person == person).values(seen_at=now))  # the session itself is forgotten
     note(connection, AccessKind.SIGNED_IN, now, person=person, by=person, address=address, method=method)
     return cookie
 
