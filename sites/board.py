@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from protocols.needs import Need, needs
 from protocols.plan import Plan
 from protocols.state import SiteInfo, SiteState, State, StepKey, StepState, StepStatus
 from sites.database import Database, table
+from sites.holding import by_place, held_at, holdings
 from sites.policy import Access
 from sites.snapshot import Loaded, find, load
 from sites.tables import ExperimentSite, Incident, Step
@@ -47,6 +48,7 @@ _SPARING: dict[str, dict[str, str]] = {
 def status(database: Database, code: str, now: datetime, locale: str = "fr", access: Access | None = None) -> dict[str, Any]:
     """An experiment's gate board, gates in the protocol's order, each closed one with all it waits for. Raises UnknownThing.
 
+    `vacant` are the roles waited for that nobody holds there today.
     `access` says how much of it: gates, sites and incidents of the sites seen, phase and progress counted on these alone; no names
     for whoever sees aggregates only. Without one everything, as for the command line.
     """
@@ -59,6 +61,7 @@ def board(connection: Connection, loaded: Loaded, now: datetime, locale: str, ac
     plan, state = loaded.plan, loaded.state
     keys = [key for key in keys_of(plan, state) if access is None or access.sees_site(key.site)]
     gates = [gate(plan, state, key, now, locale, access) for key in keys]
+    _note_vacancies(connection, loaded, gates, now)
     return head(loaded.row, plan, locale, access) | {
         "phase": _phase(plan, state, keys),
         "progress": _progress(gates, {site.code for site in state.sites.values() if site.state is SiteState.STOPPED}),
@@ -122,6 +125,15 @@ def gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str, acc
         "why": "" if step.status is StepStatus.INCIDENT and _is_spared(access, key.site) else step.why,
         "waiting_for": [{"what": _what(need, key, locale, access), "role": need.role, "since": iso(need.since)} for need in waits],
     }
+
+
+def _note_vacancies(connection: Connection, loaded: Loaded, gates: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Say of each gate which of the roles that it waits for nobody holds there today."""
+    roles = {need["role"] for one in gates for need in one["waiting_for"]} - {""}
+    places = by_place(holdings(connection, loaded.row, roles, list(loaded.state.sites), now))
+    for one in gates:
+        asked = sorted({need["role"] for need in one["waiting_for"]} - {""})
+        one["vacant"] = [role for role in asked if not held_at(places, role, one["site"] or "")]
 
 
 def _what(need: Need, key: StepKey, locale: str, access: Access | None) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func
 from sites.database import Database, table
 from sites.identity.seen import last_seen
 from sites.policy import Reader, in_force
+from sites.policy.acting import dated
 from sites.policy.administering import require_seen_person, seen_assignments, seen_people, today
 from sites.tables import Account, Assignment, Link, Person
 
@@ -30,7 +31,7 @@ def people(
     `q` looks in id, name and e-mail; `site` and `role` keep those who hold something there or as that; `account` one of `ACCOUNT_STATES`.
     """
     with database.read() as connection:
-        seen = and_(seen_assignments(connection, reader), in_force(today(reader)))
+        seen = and_(seen_assignments(connection, reader), dated(today(reader)))
         wanted = [seen_people(connection, reader), *_searched(q), *_holding(seen, site, role), *_accounts_like(account, reader.now)]
         joined = _PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id)
         total = connection.execute(select(func.count()).select_from(joined).where(*wanted)).scalar_one()

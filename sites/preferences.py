@@ -129,8 +129,9 @@ def set_channels(database: Database, clock: Clock, person: str, by: str, channel
 
 
 def contact_of(connection: Connection, person: str) -> dict[str, Any]:
-    """How a person is reached: `id`, `name`, `email`, `locale`, `channels`. Raises UnknownThing."""
-    row = connection.execute(select(_PERSON).where(_PERSON.c.id == person)).mappings().first()
+    """How a person is reached: `id`, `name`, `email`, `locale`, `channels`; and `is_closed`, for then they are not. Raises UnknownThing."""
+    query = select(_PERSON, policy.is_closed(_PERSON.c.id).label("is_closed")).where(_PERSON.c.id == person)
+    row = connection.execute(query).mappings().first()
     if row is None:
         raise UnknownThing(Phrase("There is no {code} here that you may see.", code=person))
     return dict(row)

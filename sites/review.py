@@ -20,8 +20,8 @@ from sites.clock import Clock
 from sites.database import Database, queue_up, table
 from sites.identity.access import AccessKind, entries, note
 from sites.identity.seen import last_seen
-from sites.policy import Reader, in_force
-from sites.policy.acting import deputising
+from sites.policy import Reader
+from sites.policy.acting import dated, lent
 from sites.policy.administering import seen_assignments, today
 from sites.tables import Account, Assignment, Deputy, Person
 
@@ -107,7 +107,7 @@ def _marked(connection: Connection, reader: Reader) -> dict[str, Any]:
 
 
 def _rights(connection: Connection, reader: Reader) -> Any:
-    """Assignments in force with their holders, and again with the deputies of these, as one table."""
+    """Assignments in force with their holders, and again with the deputies of these, as one table, closed accounts among them."""
     on, seen = today(reader), seen_assignments(connection, reader)
     columns = [_ASSIGNMENT.c[name] for name in ("role", "site", "experiment", "from_date", "until_date")]
     came = last_seen()
@@ -117,16 +117,16 @@ def _rights(connection: Connection, reader: Reader) -> Any:
     own = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *nobody, *account)
     own = _joined(own.join_from(_ASSIGNMENT, _PERSON, _PERSON.c.id == _ASSIGNMENT.c.person), came, seen, on)
     of = (_ASSIGNMENT.c.person.label("of"), _OTHER.c.name.label("of_name"))
-    lent = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *of, *account)
-    lent = lent.join_from(_ASSIGNMENT, _DEPUTY, _DEPUTY.c.person == _ASSIGNMENT.c.person)
-    lent = lent.join(_PERSON, _PERSON.c.id == _DEPUTY.c.deputy).join(_OTHER, _OTHER.c.id == _ASSIGNMENT.c.person)
-    lent = _joined(lent, came, seen, on).where(deputising(on))
-    return union_all(own, lent).subquery("held")
+    theirs = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *of, *account)
+    theirs = theirs.join_from(_ASSIGNMENT, _DEPUTY, _DEPUTY.c.person == _ASSIGNMENT.c.person)
+    theirs = theirs.join(_PERSON, _PERSON.c.id == _DEPUTY.c.deputy).join(_OTHER, _OTHER.c.id == _ASSIGNMENT.c.person)
+    theirs = _joined(theirs, came, seen, on).where(lent(on))
+    return union_all(own, theirs).subquery("held")
 
 
 def _joined(query: Select[Any], came: Subquery, seen: ColumnElement[bool], on: Any) -> Select[Any]:
     query = query.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).outerjoin(came, came.c.person == _PERSON.c.id)
-    return query.where(seen, in_force(on))
+    return query.where(seen, dated(on))
 
 
 def _order(held: Any) -> tuple[Any, ...]:

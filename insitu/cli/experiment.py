@@ -79,7 +79,7 @@ def _show_board(here: Opened, board: dict[str, Any]) -> None:
     typer.echo(f"{here.word('state')}: {board['state']}   {here.word('phase')}: {board['phase']}")
     typer.echo(", ".join(f"{site['code']} {site['state']}" for site in board["sites"]))
     headers = [here.word(name) for name in ("gate", "site", "round", "status", "due", "waiting_for")]
-    rows = ([gate["title"], gate["site"], gate["round"], gate["status"], _due(here, gate), _waiting(gate)] for gate in board["gates"])
+    rows = ([gate["title"], gate["site"], gate["round"], gate["status"], _due(here, gate), _waiting(here, gate)] for gate in board["gates"])
     as_table(headers, rows, empty=here.word("nothing"))
     for incident in board["incidents"]:
         typer.echo(f"! {day(incident['at'])} {incident['message']}")
@@ -89,8 +89,11 @@ def _due(here: Opened, gate: dict[str, Any]) -> str:
     return f"{gate['due_on']} {here.word('late')}" if gate["late"] else gate["due_on"] or ""
 
 
-def _waiting(gate: dict[str, Any]) -> str:
-    return "\n".join(f"{one['what']} ({one['role']})" if one["role"] else one["what"] for one in gate["waiting_for"])
+def _waiting(here: Opened, gate: dict[str, Any]) -> str:
+    vacant = {role: f"{role}: {here.word('vacant')}" for role in gate["vacant"]}
+    return "\n".join(
+        f"{one['what']} ({vacant.get(one['role'], one['role'])})" if one["role"] else one["what"] for one in gate["waiting_for"]
+    )
 
 
 def hold(

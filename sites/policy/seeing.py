@@ -16,6 +16,7 @@ from protocols.needs import MANAGER
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites.database import table
+from sites.policy.acting import is_closed
 from sites.releases import plan_of
 from sites.tables import Assignment, BrokenGlass, Deputy, Experiment, ExperimentSite
 
@@ -102,7 +103,7 @@ def _days(now: datetime) -> list[date]:
 
 
 _OWN = select(_ASSIGNMENT.c.role, _ASSIGNMENT.c.site, _ASSIGNMENT.c.experiment, _ASSIGNMENT.c.from_date, _ASSIGNMENT.c.until_date).where(
-    _ASSIGNMENT.c.person == bindparam("person")
+    _ASSIGNMENT.c.person == bindparam("person"), ~is_closed(_ASSIGNMENT.c.person)
 )
 _THEIRS = (
     select(
@@ -116,9 +117,16 @@ _THEIRS = (
         _ASSIGNMENT.c.person.label("of"),
     )
     .join_from(_DEPUTY, _ASSIGNMENT, _ASSIGNMENT.c.person == _DEPUTY.c.person)
-    .where(_DEPUTY.c.deputy == bindparam("person"), _DEPUTY.c.ended_at.is_(None))
+    .where(
+        _DEPUTY.c.deputy == bindparam("person"),
+        _DEPUTY.c.ended_at.is_(None),
+        ~is_closed(_DEPUTY.c.deputy),
+        ~is_closed(_ASSIGNMENT.c.person),
+    )
 )
-_BROKEN = select(_GLASS.c.experiment, _GLASS.c.site).where(_GLASS.c.person == bindparam("person"), _GLASS.c.until > bindparam("now"))
+_BROKEN = select(_GLASS.c.experiment, _GLASS.c.site).where(
+    _GLASS.c.person == bindparam("person"), _GLASS.c.until > bindparam("now"), ~is_closed(_GLASS.c.person)
+)
 
 
 def reader(connection: Connection, person: str, now: datetime) -> Reader:

@@ -20,6 +20,7 @@ from notifications.dispatch import Dispatcher, sent
 from sites import releases
 from sites.clock import SetClock
 from sites.database import Database, table
+from sites.identity import accounts
 from sites.ledger import Ledger
 from sites.preferences import set_preference
 from sites.settings import Settings
@@ -147,6 +148,13 @@ class World:
     def change(self, person: str, **values: object) -> None:
         with self.database.write() as connection:
             connection.execute(update(table(Person)).where(table(Person).c.id == person).values(values))
+
+    def close(self, person: str) -> None:
+        """Close somebody's account, as a project manager who stays does."""
+        accounts.disable(self.database, self.clock, person, by="manager")
+
+    def open_again(self, person: str) -> None:
+        accounts.enable(self.database, self.clock, person, by="manager")
 
     def wish(self, person: str, **values: object) -> None:
         set_preference(self.database, self.clock, person, person, **values)
