@@ -6,6 +6,7 @@ from datetime import date
 
 from sites import inbox, qualifications
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 
 INVESTIGATOR = "principal_investigator"
 
@@ -40,7 +41,7 @@ def qualify_site(ledger: Ledger, code: str, site: str, *, manager: str, investig
 
 def qualify_town(ledger: Ledger, code: str, *others: str) -> None:
     """Let the town's holders of the site roles act at every site of an experiment; or the others named, who hold these roles as well."""
-    for site in inbox.status(ledger.database, code, ledger.clock.now())["sites"]:
+    for site in inbox.status(ledger.database, code, ledger.clock.now(), access=EVERYTHING)["sites"]:
         people = {"manager": "project_manager", "investigator": INVESTIGATOR, "coordinator": "site_coordinator"}
         if not others:
             qualify_site(ledger, code, site["code"], **people)

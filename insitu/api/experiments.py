@@ -90,7 +90,7 @@ def gates(seen: SeesExperiment) -> Any:
 
 def _board(seen: SeesExperiment) -> dict[str, Any]:
     visitor, doors = seen.visitor, seen.visitor.doors
-    return inbox.status(doors.database, seen.code, doors.clock.now(), visitor.locale, seen.access)
+    return inbox.status(doors.database, seen.code, doors.clock.now(), visitor.locale, access=seen.access)
 
 
 @router.get("/experiments/{code}/journal", response_model=list[Fact], responses=reads(404, headers=LINKED), operation_id="listFacts")

@@ -55,13 +55,14 @@ def status(
     """Show an experiment's gate board, with why each closed gate is closed; without one, list the experiments."""
     from sites import inbox
     from sites.clock import SystemClock
+    from sites.policy import EVERYTHING
 
     here = opened(data)
     if experiment is None:
         found = inbox.experiments(here.database, here.locale)
         as_json(found) if json else _show_experiments(here, found)
     else:
-        board = inbox.status(here.database, experiment, SystemClock().now(), here.locale)
+        board = inbox.status(here.database, experiment, SystemClock().now(), here.locale, access=EVERYTHING)
         as_json(board) if json else _show_board(here, board)
 
 
@@ -129,9 +130,10 @@ def journal(experiment: Code, json: Json = False, data: Data = None) -> None:
     from json import dumps
 
     from sites import inbox
+    from sites.policy import EVERYTHING
 
     here = opened(data)
-    facts = inbox.journal(here.database, experiment)
+    facts = inbox.journal(here.database, experiment, EVERYTHING)
     if json:
         as_json(facts)
         return
@@ -150,9 +152,10 @@ def notices(
 ) -> None:
     """List what was sent to whom, when, by which channel, and the result."""
     from notifications.dispatch import sent
+    from sites.policy import EVERYTHING
 
     here = opened(data)
-    found = sent(here.database, experiment)
+    found = sent(here.database, experiment, EVERYTHING)
     if json:
         as_json(found)
         return

@@ -16,6 +16,7 @@ from sites import inbox
 from sites.clock import SetClock
 from sites.database import table
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.qualifications import record_delegation, record_training, sign_delegation, sign_training
 from sites.tables import Notice, Step
 
@@ -187,7 +188,7 @@ class Story:
             return bool(connection.execute(due).scalar())
 
     def _happened(self, kind: FactKind, site: str) -> bool:
-        return any(fact["kind"] == kind and fact["site"] == site for fact in inbox.journal(self.ledger.database, self.code))
+        return any(fact["kind"] == kind and fact["site"] == site for fact in inbox.journal(self.ledger.database, self.code, EVERYTHING))
 
 
 Chapter = tuple[dict[str, str], Callable[[Story], None]]

@@ -24,6 +24,7 @@ from protocols.errors import CheckpointAlreadyCompleted, CommandReused, InsituEr
 from protocols.phrase import Phrase
 from sites import inbox
 from sites.files import media_type_of
+from sites.policy import EVERYTHING
 from sites.releases import plan_of
 from sites.snapshot import find
 
@@ -158,7 +159,7 @@ def _keep_lapsed(request: Request, lapsed: Lapsed, form: FormData) -> None:
     doors = doors_of(request)
     with doors.database.read() as connection:
         plan = plan_of(connection, find(connection, lapsed.name.experiment)["protocol"])
-    asked = inbox.checkpoint(doors.database, str(lapsed.name), doors.clock.now(), person=lapsed.person)
+    asked = inbox.checkpoint(doors.database, str(lapsed.name), doors.clock.now(), person=lapsed.person, access=EVERYTHING)
     if asked["may"]["type"] or asked["may"]["change"]:
         found = typed(request, form_of(plan, lapsed.name.step), asked, form)
         with suppress(InsituError):

@@ -9,11 +9,14 @@ To *see* they hold any role there: `Access` says how much. Nobody learns of what
 from protocols.needs import MANAGER
 from sites.policy.acting import Qualified, Standing, deputies_of, holders, holds, in_force, is_closed, require, require_manager, standing
 from sites.policy.seeing import (
+    EVERYTHING,
     INVESTIGATOR,
     SPONSOR,
     Access,
+    Everything,
     Held,
     Reader,
+    View,
     access,
     access_to,
     asked_roles,
@@ -24,14 +27,17 @@ from sites.policy.seeing import (
 )
 
 __all__ = [
+    "EVERYTHING",
     "INVESTIGATOR",
     "MANAGER",
     "SPONSOR",
     "Access",
+    "Everything",
     "Held",
     "Qualified",
     "Reader",
     "Standing",
+    "View",
     "access",
     "access_to",
     "asked_roles",

@@ -191,6 +191,31 @@ class Access:
         return self.sites is None
 
 
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """The view of whoever may read all of an experiment, such as the command line: what `Access` is to everybody else.
+
+    Reads take one of the two and have no default: whoever wants everything says so, with `EVERYTHING`.
+    """
+
+    person: str = ""
+    sites: None = None
+    is_manager: bool = True
+    is_aggregate: bool = False
+    names_people: bool = True
+    sees_every_site: bool = True
+
+    def sees_site(self, site: str) -> bool:
+        return True
+
+    def reads_answers(self, plan: Plan, step: str, site: str) -> bool:
+        return True
+
+
+EVERYTHING = Everything()
+View = Access | Everything
+
+
 def asked_roles(plan: Plan, step: str) -> frozenset[str]:
     """The roles that a step asks to answer or to sign."""
     checkpoint = plan.steps[step].step.checkpoint

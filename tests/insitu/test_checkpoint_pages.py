@@ -18,6 +18,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.accounts import change_password, create_account
 from sites.identity.sessions import end_sessions
+from sites.policy import EVERYTHING
 from sites.tables import Account, Assignment, Conflict, Person
 
 PASSWORD = "a long phrase that nobody knows"
@@ -44,7 +45,7 @@ def with_password(doors: Doors, person: str) -> None:
 
 
 def as_seen(doors: Doors, checkpoint: str, person: str = "nurse.caen") -> dict[str, Any]:
-    return inbox.checkpoint(doors.database, checkpoint, doors.clock.now(), person=person, locale="en")
+    return inbox.checkpoint(doors.database, checkpoint, doors.clock.now(), person=person, locale="en", access=EVERYTHING)
 
 
 # ------------------------------------------------------------------ filling in

@@ -13,6 +13,7 @@ from world import START, World, crash_while_sending
 from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, LEASE, LONGEST_BACK_OFF, REPORT_AFTER_ATTEMPTS, back_off
 from notifications.dispatch import sent
 from sites.digests import AT_ONCE
+from sites.policy import EVERYTHING
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -38,7 +39,7 @@ def test_what_was_sent_is_logged_and_never_sent_again(world: World) -> None:
     world.dispatch()
     world.clock.advance(DAY)
     assert world.dispatch() == []
-    [first, second] = sent(world.database, code)
+    [first, second] = sent(world.database, code, EVERYTHING)
     assert (first["person"], second["person"]) == ("alice", "bob")
     assert first | {"subject": ""} == {
         "experiment": code,
@@ -55,7 +56,7 @@ def test_what_was_sent_is_logged_and_never_sent_again(world: World) -> None:
         "error": "",
         "at": START,
     }
-    assert sent(world.database, "OTHER-1") == []
+    assert sent(world.database, "OTHER-1", EVERYTHING) == []
 
 
 def test_a_site_step_tells_that_sites_people(world: World) -> None:
@@ -264,7 +265,7 @@ def test_during_a_hold_nobody_is_asked_and_nothing_is_lost(world: World) -> None
     for _ in range(3):
         assert world.dispatch() == []
         world.clock.advance(DAY)
-    assert sent(world.database) == []
+    assert sent(world.database, None, EVERYTHING) == []
     world.ledger.release(code, "manager", "autumn")
     assert world.dispatch() == ["alice", "bob"]
     assert "dimanche 15 mars 2026" in str(world.mailbox.mails[0]["Subject"]) + str(world.mailbox.mails[1]["Subject"])

@@ -22,6 +22,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity import accounts
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.preferences import set_preference
 from sites.settings import Settings
 from sites.tables import Assignment, Delivery, Incident, Letter, Notice, Person, Site
@@ -124,7 +125,7 @@ class World:
         return sorted(address.removesuffix("@example.org") for address in self.mailbox.recipients[before:])
 
     def log(self, *columns: str, **where: object) -> list[tuple[Any, ...]]:
-        rows = [row for row in sent(self.database) if all(row[name] == value for name, value in where.items())]
+        rows = [row for row in sent(self.database, None, EVERYTHING) if all(row[name] == value for name, value in where.items())]
         return sorted(tuple(row[name] for name in columns) for row in rows)
 
     def notices(self, kind: str) -> list[str]:

@@ -21,6 +21,7 @@ from sites.database import table
 from sites.deputies import end_deputy, name_deputy
 from sites.identity import accounts
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.snapshot import find
 from sites.tables import Assignment, Conflict, Delegation, Deputy, Remark, Training
 
@@ -138,7 +139,7 @@ def test_a_deputy_acts_and_the_fact_says_for_whom(small: Ledger, clock: SetClock
     (item,) = inbox.inbox(small.database, "nobody", clock.now())
     assert (item["id"], item["of"], item["role"]) == (f"{code}:review::1", "methodologist", "methodologist")
     small.complete(item["id"], {"sound": True}, "nobody")
-    fact = next(fact for fact in inbox.journal(small.database, code) if fact["kind"] == "CheckpointCompleted")
+    fact = next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["kind"] == "CheckpointCompleted")
     assert (fact["by"], fact["role"], fact["data"]["of"]) == ("nobody", "methodologist", "methodologist")
     end_deputy(small.database, clock, number, by="project_manager")
     with pytest.raises(NotAssigned):
@@ -151,7 +152,7 @@ def test_what_one_holds_oneself_is_not_done_for_another(small: Ledger, clock: Se
     name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
     assert [item["of"] for item in inbox.inbox(small.database, "nobody", clock.now())] == [""]
     small.complete(f"{code}:review::1", {"sound": True}, "nobody")
-    assert "of" not in next(fact for fact in inbox.journal(small.database, code) if fact["by"] == "nobody")["data"]
+    assert "of" not in next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["by"] == "nobody")["data"]
 
 
 def test_a_managers_deputy_launches_holds_and_stops_for_them(small: Ledger, clock: SetClock) -> None:
@@ -160,7 +161,7 @@ def test_a_managers_deputy_launches_holds_and_stops_for_them(small: Ledger, cloc
     small.hold(code, "nobody", "Recall")
     small.release(code, "nobody", "Checked")
     small.stop(code, "nobody", "Over")
-    told = [(fact["kind"], fact["data"].get("of")) for fact in inbox.journal(small.database, code) if fact["by"]]
+    told = [(fact["kind"], fact["data"].get("of")) for fact in inbox.journal(small.database, code, EVERYTHING) if fact["by"]]
     assert told == [(kind, "project_manager") for kind in ("ExperimentLaunched", "Held", "Released", "ExperimentStopped")]
 
 
@@ -344,7 +345,7 @@ def test_whoever_left_holds_nothing_and_lends_nothing_until_the_account_is_opene
     with small.database.read() as connection:
         missed = [(one["experiment"], one["role"]) for one in attention.vacancies(connection, manager)]
     assert missed == [(code, "methodologist")]
-    shown = inbox.checkpoint(small.database, f"{code}:review::1", clock.now(), person="project_manager")
+    shown = inbox.checkpoint(small.database, f"{code}:review::1", clock.now(), person="project_manager", access=EVERYTHING)
     assert shown["who"] == []
     (stuck,) = portfolio.experiments(small.database, manager, clock.now() + timedelta(days=30), "en")["items"]
     assert [one["persons"] for one in stuck["stuck_on"]] == [[]]
@@ -399,7 +400,7 @@ def grant(ledger: Ledger, chance: random.Random, people: list[str], codes: list[
 
 def let(ledger: Ledger, name: str, person: str) -> bool | None:
     """Whether someone who may act in the role lacks what it requires; None for whoever may not. Nothing is completed or signed."""
-    shown = inbox.checkpoint(ledger.database, name, ledger.clock.now())
+    shown = inbox.checkpoint(ledger.database, name, ledger.clock.now(), access=EVERYTHING)
     try:
         if shown["next_signature"]:
             ledger.sign(name, person, shown="0" * 64)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from inspect import isfunction, signature
+from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,6 +25,7 @@ from sites.glass import break_glass
 from sites.identity.access import entries
 from sites.journal import verify
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.releases import plan_of
 from sites.tables import Assignment, Deputy, Experiment, ExperimentSite, Notice
 
@@ -208,7 +213,7 @@ def test_breaking_the_glass_shows_for_an_hour_and_is_journaled_and_told(small: L
     seen = break_glass(small.database, clock, "nurse.metz", code, "CAEN", "Device alarm at Caen")
     assert sites(access(small, "nurse.metz", code)) == {"CAEN", "METZ"}
     assert kinds(small, code, "GlassBroken") == ["GlassBroken"]
-    fact = next(fact for fact in inbox.journal(small.database, code) if fact["kind"] == "GlassBroken")
+    fact = next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["kind"] == "GlassBroken")
     assert (fact["by"], fact["site"], fact["data"]["reason"]) == ("nurse.metz", "CAEN", "Device alarm at Caen")
     assert [(one["kind"], one["by"]) for one in entries(small.database)] == [("GlassBroken", "nurse.metz")]
     with small.database.read() as connection:
@@ -373,3 +378,25 @@ def agrees(ledger: Ledger, person: str, codes: list[str]) -> None:
     assert sorted(listed) == sorted(code for code, one in found.items() if one), person
     shown = {(code, site) for code, site in every if (one := found[code]) is not None and one.sees_site(site)}
     assert places == shown, (person, ledger.clock.now(), who.held)
+
+
+def test_no_read_gives_everything_to_whoever_forgot_to_say_how_much() -> None:
+    """`access` has no default anywhere, and `None` is not a way to say everything: `EVERYTHING` is, by its name."""
+    found = {
+        f"{module.__name__}.{name}": function for module in modules() for name, function in vars(module).items() if takes_access(function)
+    }
+    assert {"sites.board.status", "sites.asked.checkpoint", "sites.disclosure.journal", "notifications.sent.sent"} <= found.keys()
+    for name, function in found.items():
+        parameter = signature(function).parameters["access"]
+        assert parameter.default is parameter.empty, name
+        assert "None" not in str(parameter.annotation), name
+
+
+def modules() -> list[ModuleType]:
+    rooms = [import_module(name) for name in ("sites", "notifications")]
+    names = [one.name for room in rooms for one in walk_packages(room.__path__, f"{room.__name__}.") if ".migrations" not in one.name]
+    return [import_module(name) for name in names]
+
+
+def takes_access(value: Any) -> bool:
+    return isfunction(value) and "access" in signature(value).parameters
