@@ -43,9 +43,12 @@ def launched(
     """
     release = find_release(connection, protocol, version)
     plan = plan_of(connection, release["hash"])
-    places = _places(connection, sites)
-    today = clocks.local_date(now, Place(places[0]["territory"], places[0]["timezone"]))
+    known = _known(connection, sites)
+    first = known.get(sites[0]) if sites else None
+    today = clocks.local_date(now, Place(first["territory"], first["timezone"]) if first else Place())
+    # Before a word about the sites: only a manager of everything may know which there are.
     of = policy.require_manager(connection, by, on=today, to=Phrase("launch {protocol}", protocol=protocol))
+    places = _places(known, sites)
     kept, errors = check_answers(plan.protocol.launch, launch, today)
     if errors:
         raise InvalidAnswers(f"launch of {protocol}", errors)
@@ -87,11 +90,15 @@ def _insert_sites(connection: Connection, experiment: int, plan: Plan, places: S
         connection.execute(insert(_TALLY), [{"experiment_id": experiment, "step": step, "through": 0} for step in sorted(plan.joined)])
 
 
-def _places(connection: Connection, codes: Sequence[str]) -> list[dict[str, str]]:
+def _known(connection: Connection, codes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Those of the sites that there are, by code."""
+    return {row["code"]: dict(row) for row in connection.execute(select(_SITE).where(_SITE.c.code.in_(codes))).mappings()}
+
+
+def _places(known: Mapping[str, dict[str, str]], codes: Sequence[str]) -> list[dict[str, str]]:
     wanted = list(dict.fromkeys(codes))
     if not wanted:
         raise InvalidInput("An experiment needs at least one site; name them with --site.")
-    known = {row["code"]: dict(row) for row in connection.execute(select(_SITE).where(_SITE.c.code.in_(wanted))).mappings()}
     if unknown := [code for code in wanted if code not in known]:
         raise UnknownThing(f"There is no site {', '.join(unknown)}; `insitu site list` shows those there are.")
     return [known[code] for code in wanted]

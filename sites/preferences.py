@@ -17,6 +17,7 @@ from sites import policy
 from sites.clock import Clock
 from sites.database import Database, table, upserted
 from sites.identity.access import AccessKind, note
+from sites.policy.acting import not_as_deputy
 from sites.policy.administering import require_seen_person
 from sites.tables import Assignment, Person, Preference, Site
 
@@ -147,7 +148,10 @@ def _require_own(connection: Connection, person: str, by: str, now: datetime) ->
     if by == person:
         contact_of(connection, person)
         return
-    reader = policy.reader(connection, by, now)
+    asked = policy.reader(connection, by, now)
+    reader = asked.in_own_right
+    if asked.is_some_manager and not reader.is_some_manager:
+        raise NotAssigned(not_as_deputy(", ".join(asked.deputises), Phrase("change how {person} is told", person=person)))
     if not reader.is_some_manager:
         raise NotAssigned(Phrase("Only {person} and project managers can change how {person} is told.", person=person))
     require_seen_person(connection, reader, person)

@@ -18,7 +18,7 @@ from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
-from sites.identity.access import AccessKind, entries, note
+from sites.identity.access import AccessKind, entries, in_place_of, note
 from sites.identity.seen import last_seen
 from sites.policy import Reader
 from sites.policy.acting import dated, lent
@@ -80,6 +80,7 @@ def sign_review(database: Database, clock: Clock, *, by: str, meaning: str) -> d
             raise NotAssigned(Phrase("Only project managers review who may do what."))
         done = _marked(connection, reader)
         told: dict[str, Any] = done | {"meaning": meaning.strip(), "experiments": sorted(reader.managed or ())}
+        told |= in_place_of(*(() if reader.in_own_right.managed == reader.managed else reader.deputises))
         note(connection, AccessKind.ACCESS_REVIEWED, clock.now(), person=by, by=by, **told)
     return done
 

@@ -18,7 +18,7 @@ def today(ledger: Ledger) -> date:
 def delegate(ledger: Ledger, code: str, person: str, role: str, site: str, *, by: str, from_: date | None = None) -> int:
     """Record and sign a delegation; its number."""
     given = (person, role, site, code, from_ or today(ledger), None)
-    number = qualifications.record_delegation(ledger.database, ledger.clock, *given, by=by)
+    number = qualifications.record(ledger.database, ledger.clock, qualifications.NewDelegation(*given), by=by)
     qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, meaning="I delegate")
     return number
 
@@ -27,7 +27,7 @@ def train(ledger: Ledger, code: str, person: str, site: str, *, by: str, on: dat
     """Record and sign a training on the experiment's protocol; its number."""
     protocol = inbox.protocol_of(ledger.database, code)
     given = (person, protocol.id, protocol.version, site, on or today(ledger), None)
-    number = qualifications.record_training(ledger.database, ledger.clock, *given, by=by)
+    number = qualifications.record(ledger.database, ledger.clock, qualifications.NewTraining(*given), by=by)
     qualifications.sign_training(ledger.database, ledger.clock, number, by=by, meaning="Trained")
     return number
 

@@ -321,4 +321,4 @@ def _account_to_change(connection: Connection, person: str) -> Mapping[str, Any]
 
 
 def _require_manager(connection: Connection, by: str, now: datetime, to: str) -> None:
-    policy.require_manager(connection, by, on=clocks.local_date(now, Place()), to=to)
+    policy.require_manager_themselves(connection, by, on=clocks.local_date(now, Place()), to=to)

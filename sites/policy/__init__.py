@@ -7,7 +7,19 @@ To *see* they hold any role there: `Access` says how much. Nobody learns of what
 """
 
 from protocols.needs import MANAGER
-from sites.policy.acting import Qualified, Standing, deputies_of, holders, holds, in_force, is_closed, require, require_manager, standing
+from sites.policy.acting import (
+    Qualified,
+    Standing,
+    deputies_of,
+    holders,
+    holds,
+    in_force,
+    is_closed,
+    require,
+    require_manager,
+    require_manager_themselves,
+    standing,
+)
 from sites.policy.seeing import (
     EVERYTHING,
     INVESTIGATOR,
@@ -50,6 +62,7 @@ __all__ = [
     "reader",
     "require",
     "require_manager",
+    "require_manager_themselves",
     "seen_experiments",
     "seen_rows",
     "standing",

@@ -258,6 +258,22 @@ def require_manager(connection: Connection, person: str, *, experiment: str = ""
     return require(connection, person, MANAGER, experiment=experiment, on=on, to=to)
 
 
+def require_manager_themselves(connection: Connection, person: str, *, experiment: str = "", on: date, to: str) -> None:
+    """As `require_manager`, in their own right: who stands in for a manager for a week must not keep the power for ever."""
+    if of := require_manager(connection, person, experiment=experiment, on=on, to=to):
+        raise NotAssigned(not_as_deputy(of, to))
+
+
+def not_as_deputy(of: str, to: str) -> Phrase:
+    """That something is never done in the place of `of`; `to` names the act."""
+    return Phrase(
+        "As the deputy of {of} you cannot {to}: roles, addresses, accounts and deputies are given and changed in one's own right only. "
+        "Ask another project manager.",
+        of=of,
+        to=to,
+    )
+
+
 def holders(connection: Connection, roles: Sequence[str], *, sites: Sequence[str], experiment: str, on: date) -> list[dict[str, Any]]:
     """The people who hold any of the roles that day (`in_force`), each once, by id: everywhere, or at one of `sites`."""
     wanted = (

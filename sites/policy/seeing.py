@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -77,6 +77,23 @@ class Reader:
     def managed(self) -> frozenset[str] | None:
         """The codes of the experiments they manage; None for every one."""
         return None if self.is_manager else frozenset(one.experiment for one in self._today() if one.role == MANAGER and not one.site)
+
+    @property
+    def in_own_right(self) -> Reader:
+        """The same person without what is lent to them as a deputy: roles, contacts, accounts and deputies are changed as such alone."""
+        return replace(self, held=tuple(one for one in self.held if not one.of))
+
+    @property
+    def deputises(self) -> tuple[str, ...]:
+        """Whom they stand in for today."""
+        return tuple(sorted({one.of for one in self._today() if one.of}))
+
+    def manages_for(self, experiment: str = "") -> str:
+        """Whom they manage an experiment for as a deputy ("" of everything); "" when they manage it themselves, or not at all."""
+        if self.in_own_right.manages(experiment):
+            return ""
+        lent = (one for one in self._today() if one.of and one.role == MANAGER and one.experiment in ("", experiment) and not one.site)
+        return min((one.of for one in lent), default="")
 
     def investigates(self, site: str) -> bool:
         """Whether they are an investigator of this site, in any experiment."""

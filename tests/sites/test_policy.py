@@ -135,7 +135,7 @@ def test_a_conflict_of_interest_in_everything_forbids_a_launch(small: Ledger, cl
 
 def test_a_deputy_acts_and_the_fact_says_for_whom(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    number = name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    number = name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     (item,) = inbox.inbox(small.database, "nobody", clock.now())
     assert (item["id"], item["of"], item["role"]) == (f"{code}:review::1", "methodologist", "methodologist")
     small.complete(item["id"], {"sound": True}, "nobody")
@@ -149,7 +149,7 @@ def test_a_deputy_acts_and_the_fact_says_for_whom(small: Ledger, clock: SetClock
 def test_what_one_holds_oneself_is_not_done_for_another(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
     assign(small, "nobody", "methodologist")
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     assert [item["of"] for item in inbox.inbox(small.database, "nobody", clock.now())] == [""]
     small.complete(f"{code}:review::1", {"sound": True}, "nobody")
     assert "of" not in next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["by"] == "nobody")["data"]
@@ -167,7 +167,7 @@ def test_a_managers_deputy_launches_holds_and_stops_for_them(small: Ledger, cloc
 
 def test_a_conflict_is_the_deputys_own(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     conflicts.declare(small.database, clock, "methodologist", code, "Shares", by="methodologist")
     assert may(small, f"{code}:review::1", "nobody")
     conflicts.declare(small.database, clock, "nobody", code, "Shares too", by="nobody")
@@ -190,8 +190,8 @@ def test_four_eyes_see_through_a_deputy(small: Ledger, clock: SetClock) -> None:
 
 
 def test_deputies_of_people_are_told_with_whom_they_stand_in_for(small: Ledger, clock: SetClock) -> None:
-    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="nurse.caen")
-    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=1), by="nurse.metz")
+    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="project_manager")
+    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=1), by="project_manager")
     with small.database.read() as connection:
         found = {
             day: [(one["id"], one["of"]) for one in policy.deputies_of(connection, ["nurse.caen", "nurse.metz", "sponsor"], day)]
@@ -205,7 +205,7 @@ def test_a_deputy_needs_a_delegation_and_a_training_of_their_own(small: Ledger, 
     code = launch_strict(small)
     name = to_setup(small, code)[0]
     qualify_site(small, code, "CAEN", manager="project_manager", investigator="principal_investigator", coordinator="nurse.caen")
-    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="nurse.caen")
+    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="project_manager")
     with pytest.raises(NotQualified):
         small.complete(name, {"ready": True}, "nobody")
     delegate(small, code, "nobody", "site_coordinator", "CAEN", by="principal_investigator")
@@ -332,7 +332,7 @@ def manned_by(ledger: Ledger, role: str, site: str) -> set[str]:
 
 def test_whoever_left_holds_nothing_and_lends_nothing_until_the_account_is_opened_again(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     assert gate(small, code, "review")["vacant"] == []
     accounts.disable(small.database, clock, "methodologist", by="project_manager")
     with pytest.raises(NotAssigned, match="The account of methodologist is closed"):

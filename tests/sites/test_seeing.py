@@ -151,7 +151,7 @@ def test_a_role_at_a_site_shows_it_on_its_days_there(small: Ledger, clock: SetCl
 def test_a_deputy_sees_what_the_other_sees_while_it_lasts(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
     number = name_deputy(
-        small.database, clock, "nurse.caen", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=5), by="nurse.caen"
+        small.database, clock, "nurse.caen", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=5), by="project_manager"
     )
     seen = []
     for _ in range(7):
@@ -165,8 +165,8 @@ def test_a_deputy_sees_what_the_other_sees_while_it_lasts(small: Ledger, clock: 
 
 def test_a_deputys_deputy_sees_nothing(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "nurse.caen", "nurse.metz", MONDAY, MONDAY, by="nurse.caen")
-    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY, MONDAY, by="nurse.metz")
+    name_deputy(small.database, clock, "nurse.caen", "nurse.metz", MONDAY, MONDAY, by="project_manager")
+    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY, MONDAY, by="project_manager")
     assert sites(access(small, "nobody", code)) == {"METZ"}
 
 
@@ -175,10 +175,10 @@ def test_a_deputys_deputy_sees_nothing(small: Ledger, clock: SetClock) -> None:
 )
 def test_one_names_ones_own_deputy_and_a_manager_anyones(small: Ledger, clock: SetClock, by: str, allowed: bool) -> None:
     if allowed:
-        assert name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by=by) == 1
+        assert name_deputy(small.database, clock, "nurse.caen", "site_coordinator", MONDAY, MONDAY, by=by) == 1
     else:
         with pytest.raises(NotAssigned):
-            name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by=by)
+            name_deputy(small.database, clock, "nurse.caen", "site_coordinator", MONDAY, MONDAY, by=by)
 
 
 def test_a_managers_deputy_names_no_deputy(small: Ledger, clock: SetClock) -> None:
@@ -192,14 +192,14 @@ def test_a_managers_deputy_names_no_deputy(small: Ledger, clock: SetClock) -> No
     ("changed", "error", "said"),
     [
         ({"deputy": "nurse.caen"}, InvalidInput, "own deputy"),
-        ({"deputy": "who?"}, UnknownThing, "no person 'who"),
+        ({"deputy": "who?"}, UnknownThing, r"There is no who\? here that you may see"),
         ({"until": MONDAY - timedelta(days=1)}, InvalidInput, "before the first"),
         ({"until": MONDAY + timedelta(days=400)}, InvalidInput, "a year at most"),
         ({"from_": MONDAY - timedelta(days=9), "until": MONDAY - timedelta(days=5)}, InvalidInput, "past already"),
     ],
 )
 def test_what_a_deputy_cannot_be(small: Ledger, clock: SetClock, changed: dict[str, Any], error: type[InsituError], said: str) -> None:
-    usual: dict[str, Any] = {"person": "nurse.caen", "deputy": "nobody", "from_": MONDAY, "until": MONDAY, "by": "nurse.caen"}
+    usual: dict[str, Any] = {"person": "nurse.caen", "deputy": "site_coordinator", "from_": MONDAY, "until": MONDAY, "by": "nurse.caen"}
     with pytest.raises(error, match=said):
         name_deputy(small.database, clock, **usual | changed)
     assert entries(small.database) == []
@@ -258,7 +258,7 @@ def test_the_reason_of_an_emergency_is_for_the_managers_and_for_whoever_gave_it(
 
 def test_a_sponsor_is_not_told_for_whom_a_deputy_acted(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     small.complete(f"{code}:review::1", {"sound": True}, "nobody")
     assert "nobody" not in str(inbox.journal(small.database, code, access(small, "sponsor", code)))
     assert "methodologist'" not in str([fact["data"] for fact in inbox.journal(small.database, code, access(small, "sponsor", code))])
