@@ -14,6 +14,7 @@ from protocols import clocks
 from protocols.context import place_of
 from protocols.engine import answers_hash, next_signature, who_acted
 from protocols.errors import UnknownThing
+from protocols.keys import folded
 from protocols.model import FieldType, FormField, in_locale
 from protocols.needs import MANAGER, awaits
 from protocols.phrase import Phrase
@@ -223,7 +224,7 @@ def _standing(connection: Connection, loaded: Loaded, wanted: CheckpointId, pers
 def _must_be_another(loaded: Loaded, wanted: CheckpointId, person: str) -> bool:
     step = loaded.state.step(wanted.key)
     one = next_signature(loaded.plan.steps[wanted.step], step)
-    return one is not None and one.different_person and person in who_acted(step)
+    return one is not None and one.different_person and folded(person) in who_acted(step)
 
 
 def _may(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, or_, select, true, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
+from protocols.keys import folded
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
@@ -57,7 +58,7 @@ def withdraw(database: Database, clock: Clock, number: int, *, by: str) -> None:
         row = _conflict(connection, number, by, now)
         to = Phrase("withdraw a conflict of interest")
         of = policy.require_manager(connection, by, experiment=row["experiment"], on=clocks.local_date(now, Place()), to=to)
-        if row["person"] in (by, of):
+        if folded(row["person"]) in (folded(by), folded(of)):
             raise Refused(Phrase("Nobody withdraws a conflict of interest of their own. Another project manager must."))
         still = update(_CONFLICT).where(_CONFLICT.c.id == number, _CONFLICT.c.withdrawn_at.is_(None))
         if connection.execute(still.values(withdrawn_by=by, withdrawn_at=now)).rowcount != 1:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, or_, select, true, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
+from protocols.keys import are_same
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
@@ -99,7 +100,7 @@ def _require_say(connection: Connection, person: str, by: str, now: datetime) ->
 
 
 def _check(person: str, deputy: str, from_: date, until: date, now: datetime) -> None:
-    if person == deputy:
+    if are_same(person, deputy):
         raise InvalidInput(Phrase("Nobody is their own deputy; name someone else."))
     if until < from_:
         raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))

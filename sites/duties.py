@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Date, Select, and_, bindparam,
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import UnknownThing
+from protocols.keys import folded
 from protocols.model import in_locale
 from protocols.phrase import Phrase
 from protocols.plan import Plan
@@ -153,8 +154,8 @@ def _is_anothers(plan: Plan, row: Row, person: str) -> bool:
     checkpoint = plan.steps[row["step"]].step.checkpoint
     if row["awaits"] != "signature" or checkpoint is None:
         return False
-    acted = {row["completed_by"], *(one["by"] for one in row["signatures"])}
-    return checkpoint.signatures[len(row["signatures"])].different_person and person in acted
+    acted = {folded(row["completed_by"]), *(folded(one["by"]) for one in row["signatures"])}
+    return checkpoint.signatures[len(row["signatures"])].different_person and folded(person) in acted
 
 
 def _once(rows: list[Row]) -> list[Row]:

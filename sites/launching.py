@@ -14,10 +14,11 @@ from protocols.commands import Launch
 from protocols.engine import Decision, decide
 from protocols.errors import InvalidAnswers, InvalidInput, UnknownThing
 from protocols.forms import check_answers
+from protocols.keys import are_same
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from protocols.state import State
-from sites import policy
+from sites import keys, policy
 from sites.database import table
 from sites.releases import find_release, plan_of
 from sites.snapshot import Loaded, experiment_values
@@ -48,7 +49,7 @@ def launched(
     today = clocks.local_date(now, Place(first["territory"], first["timezone"]) if first else Place())
     # Before a word about the sites: only a manager of everything may know which there are.
     of = policy.require_manager(connection, by, on=today, to=Phrase("launch {protocol}", protocol=protocol))
-    places = _places(known, sites)
+    places = _places(connection, known, sites)
     kept, errors = check_answers(plan.protocol.launch, launch, today)
     if errors:
         raise InvalidAnswers(f"launch of {protocol}", errors)
@@ -95,10 +96,19 @@ def _known(connection: Connection, codes: Sequence[str]) -> dict[str, dict[str, 
     return {row["code"]: dict(row) for row in connection.execute(select(_SITE).where(_SITE.c.code.in_(codes))).mappings()}
 
 
-def _places(known: Mapping[str, dict[str, str]], codes: Sequence[str]) -> list[dict[str, str]]:
+def _places(connection: Connection, known: Mapping[str, dict[str, str]], codes: Sequence[str]) -> list[dict[str, str]]:
     wanted = list(dict.fromkeys(codes))
     if not wanted:
         raise InvalidInput("An experiment needs at least one site; name them with --site.")
+    for place, code in enumerate(wanted):
+        if twin := next((one for one in wanted[:place] if are_same(one, code)), None):
+            raise InvalidInput(
+                Phrase(
+                    "{code} and {twin} differ by capitals alone: they are taken for one site. Launch at one of them.", code=code, twin=twin
+                )
+            )
     if unknown := [code for code in wanted if code not in known]:
+        if twin := keys.taken(connection, _SITE.c.code, unknown[0]):
+            raise UnknownThing(keys.said(unknown[0], twin))
         raise UnknownThing(f"There is no site {', '.join(unknown)}; `insitu site list` shows those there are.")
     return [known[code] for code in wanted]

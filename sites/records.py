@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, or_, select, update
 
 from protocols.errors import InvalidInput, Refused, UnknownThing
+from protocols.keys import folded
 from protocols.phrase import Phrase
 from sites.database import table
 from sites.identity.access import AccessKind, in_place_of, note
@@ -63,7 +64,7 @@ def sign(
     now: datetime,
 ) -> None:
     """Sign a record in a role, as the deputy of `of` ("" for nobody). Raises Refused for one's own, or one signed or ended before."""
-    if record["person"] in (by, of):
+    if folded(record["person"]) in (folded(by), folded(of)):
         raise Refused(Phrase("Nobody signs a record of their own, nor in the place of the person it is of. Someone else must sign it."))
     if not meaning.strip():
         raise InvalidInput(Phrase("A signature needs its meaning, as it was shown to the signer."))

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import NotProven, Refused, UnknownThing
+from protocols.keys import are_same
 from protocols.phrase import Phrase
-from sites import policy
+from sites import keys, policy
 from sites.clock import Clock
 from sites.database import Database, inserted_once, queue_up, table, upserted
 from sites.identity import links, passwords
@@ -20,6 +21,7 @@ from sites.identity.access import AccessKind, note
 from sites.identity.proofs import Ways, prove, ways_of
 from sites.identity.seen import last_seen
 from sites.identity.sessions import end_sessions
+from sites.keys import KeyTaken
 from sites.letters import owe_letter
 from sites.tables import Account, Assignment, Link, Person, Token
 
@@ -260,7 +262,7 @@ def disable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
     now = clock.now()
     with database.write() as connection:
         _require_manager(connection, by, now, Phrase("close the account of {person}", person=person))
-        if person == by:
+        if are_same(person, by):
             raise Refused(Phrase("Nobody closes their own account. Ask another project manager."))
         if _account_to_change(connection, person) is None:
             connection.execute(insert(_ACCOUNT).values(new_account(person, now)))
@@ -297,13 +299,16 @@ def require_account_manager(database: Database, clock: Clock, by: str, person: s
 def set_up(database: Database, clock: Clock, person: Mapping[str, str], password: str, *, address: str = "") -> bool:
     """Make the first manager: the person (`id, name, email, locale`), who manages everything, with an account. False when one exists.
 
-    A person of that id, imported beforehand, takes the name, e-mail and language given here. Raises InvalidInput.
+    A person of that id, imported beforehand, takes the name, e-mail and language given here. Raises InvalidInput, KeyTaken when one is
+    there whose id differs by capitals alone.
     """
     now = clock.now()
     with database.write() as connection:
         queue_up(connection)
         if connection.execute(_ANYONE).first():
             return False
+        if (known := keys.taken(connection, _PERSON.c.id, person["id"])) not in (None, person["id"]):
+            raise KeyTaken(keys.said(person["id"], known or ""))
         row: dict[str, Any] = {"channels": []} | dict(person)
         if not connection.execute(inserted_once(connection.dialect.name, _PERSON).values(row)).rowcount:
             connection.execute(update(_PERSON).where(_PERSON.c.id == person["id"]).values(dict(person)))
