@@ -27,6 +27,7 @@ from sites.database import Database, table
 from sites.disclosure import foreign_sites
 from sites.holding import by_place, held_at, holdings
 from sites.names import names as names_of
+from sites.names import of_those_there
 from sites.policy import Standing, View
 from sites.snapshot import Loaded, find, load
 from sites.tables import Draft, FactRow, PastRound
@@ -303,7 +304,9 @@ def _named(connection: Connection, shown: dict[str, Any], person: str | None, ac
     ids = [one["completed_by"] for one in rounds] + [signed["by"] for one in rounds for signed in one["signatures"]]
     ids += [remark[name] for remark in shown["remarks"] for name in ("by", "answered_by")]
     ids += [shown["hold"]["by"]] if shown.get("hold") else []
-    ids += [one["answers"][name] for one in rounds if one["answers"] for name in _named_in(shown["form"], one["answers"])]
+    typed = [one["answers"][name] for one in rounds if one["answers"] for name in _named_in(shown["form"], one["answers"])]
+    here = [shown["site"]] if shown["site"] else None if access.sees_every_site else []
+    ids += of_those_there(connection, typed, shown["experiment"], here)
     ids += [shown["of"]] if shown.get("of") else []
     return shown | {"names": names_of(connection, ids)}
 

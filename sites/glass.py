@@ -19,9 +19,9 @@ from sites.database import Database, table
 from sites.identity.access import AccessKind, in_place_of, note
 from sites.ledger import Ledger
 from sites.snapshot import find
-from sites.tables import BrokenGlass, ExperimentSite
+from sites.tables import BrokenGlass, Experiment, ExperimentSite
 
-_GLASS, _TAKES_PART = table(BrokenGlass), table(ExperimentSite)
+_GLASS, _TAKES_PART, _EXPERIMENT = table(BrokenGlass), table(ExperimentSite), table(Experiment)
 LASTS = timedelta(hours=1)
 
 
@@ -53,11 +53,14 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
 
 def _found(connection: Connection, experiment: str, site: str) -> Mapping[str, Any]:
     """The experiment's row, locked, once the site is known to take part. Raises UnknownThing."""
-    row = find(connection, experiment, lock=True)
-    where = (_TAKES_PART.c.experiment_id == row["id"], _TAKES_PART.c.site == site)
-    if site and connection.execute(select(_TAKES_PART.c.site).where(*where)).first() is None:
+    if not site:
+        return find(connection, experiment, lock=True)
+    joined = _TAKES_PART.join(_EXPERIMENT, _EXPERIMENT.c.id == _TAKES_PART.c.experiment_id)
+    where = (_EXPERIMENT.c.code == experiment, _TAKES_PART.c.site == site)
+    # A site that is not there must not tell, without a trace, that the experiment is.
+    if connection.execute(select(_TAKES_PART.c.site).select_from(joined).where(*where)).first() is None:
         raise UnknownThing(Phrase("Site {site} takes no part in {experiment}.", site=site, experiment=experiment))
-    return row
+    return find(connection, experiment, lock=True)
 
 
 def _require_role(connection: Connection, person: str, now: datetime) -> str:

@@ -292,6 +292,17 @@ def end_session(doors: Doors, visit: Visit, how: str) -> None:
             assert end_sessions(connection, "nurse.caen", doors.clock.now(), by="project_manager") == 1
 
 
+@pytest.mark.parametrize(("typed", "name"), [("nurse.caen", "Claire"), ("nurse.metz", None), ("not.there", None)])
+def test_an_id_that_was_typed_names_only_who_has_a_part_there(doors: Doors, typed: str, name: str | None) -> None:
+    checkpoint = at_visit(doors)
+    with doors.database.write() as connection:
+        for person, called in (("nurse.caen", "Claire"), ("nurse.metz", "Zzname")):
+            connection.execute(update(table(Person)).where(table(Person).c.id == person).values(name=called))
+    doors.ledger.complete(checkpoint, {"weight": 71, "nurse": typed}, "nurse.caen")
+    assert as_seen(doors, checkpoint)["names"].get(typed) == name
+    assert "Zzname" not in nurse(doors).get(f"/checkpoints/{checkpoint}").text
+
+
 # ------------------------------------------------------------------ files
 
 

@@ -264,6 +264,16 @@ def test_a_sponsor_is_not_told_for_whom_a_deputy_acted(small: Ledger, clock: Set
     assert "methodologist'" not in str([fact["data"] for fact in inbox.journal(small.database, code, access(small, "sponsor", code))])
 
 
+def test_a_glass_at_a_site_that_is_not_there_tells_of_no_experiment(small: Ledger, clock: SetClock) -> None:
+    code, told = launch(small), set()
+    for experiment in (code, "OTHER-1"):
+        with pytest.raises(UnknownThing) as caught:
+            break_glass(small.database, clock, "nurse.metz", experiment, "NOWHERE", "Alarm")
+        told.add(str(caught.value).replace(experiment, "X"))
+    assert len(told) == 1
+    assert entries(small.database) == []
+
+
 def test_the_same_glass_again_within_the_hour_is_one(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
     first, again = (break_glass(small.database, clock, "nurse.metz", code, "CAEN", "Alarm") for _ in range(2))
