@@ -22,6 +22,7 @@ from sites import inbox
 from sites.clock import SystemClock
 from sites.database import Database
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 
 SITE = "S0001"
 
@@ -77,7 +78,7 @@ def _pass_gate(ledger: Ledger, code: str, gate: int, gates: int) -> None:
     done = ledger.complete(f"{code}:gate-{gate}:{SITE}:1", scene.ANSWERS, scene.COORDINATOR, command_id=uuid.uuid4().hex)
     assert done["gate"] == "passed", done
     if gate + 1 < gates:
-        shown = inbox.checkpoint(ledger.database, f"{code}:gate-{gate + 1}:{SITE}:1", ledger.clock.now())
+        shown = inbox.checkpoint(ledger.database, f"{code}:gate-{gate + 1}:{SITE}:1", ledger.clock.now(), access=EVERYTHING)
         assert shown["status"] == "open", shown
 
 

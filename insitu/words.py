@@ -19,6 +19,7 @@ WORDS: dict[str, dict[str, str]] = {
     "status": {"fr": "Statut", "en": "Status"},
     "due": {"fr": "Échéance", "en": "Due"},
     "waiting_for": {"fr": "Attend", "en": "Waiting for"},
+    "vacant": {"fr": "nul ne l'exerce aujourd'hui", "en": "nobody holds it today"},
     "late": {"fr": "en retard", "en": "late"},
     "blocked": {"fr": "suspendu", "en": "on hold"},
     "checkpoint": {"fr": "Point de contrôle", "en": "Checkpoint"},

@@ -19,12 +19,16 @@ MOST_LINES = 100
 
 @dataclass(slots=True)
 class Gathered:
-    """The notices of a letter: those it says, with what it says of each; the deliveries that are overtaken; when others can be said."""
+    """The notices of a letter: those it says, with what it says of each; the deliveries that are overtaken; when others can be said.
+
+    `unheard` still hold, and reach nobody any more: their managers must know.
+    """
 
     sent: list[Row] = field(default_factory=list)
     occasions: list[Occasion] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     overtaken: list[int] = field(default_factory=list)
+    unheard: list[Row] = field(default_factory=list)
     look_again: datetime | None = None
 
 
@@ -49,6 +53,8 @@ def _weigh(connection: Connection, found: Gathered, notice: dict[str, Any], pers
     to = next((one for one in told.addressees if one.person["id"] == person["id"]), None) if told else None
     if to is None or told is None:
         found.overtaken.append(notice["delivery"])
+        if told and not told.addressees:
+            found.unheard.append(notice)
         return
     said = replace(occasion(now_is, public_url, told.nobody), deputised=to.deputised)
     found.sent.append(notice)

@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, upd
 from notifications import attempts, channels
 from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, INTERRUPTED, REPORT_AFTER_ATTEMPTS, LeaseLost, back_off
 from notifications.channels import Recipient
-from notifications.incidents import Incidents, undeliverable
+from notifications.incidents import Incidents, nobody, undeliverable
 from notifications.letters import Letters
 from notifications.occasions import Addressee, Row, Situation, Verdict, audience, decide_again, first_row, occasion, situation
 from notifications.render import Message, Occasion, render
@@ -163,11 +163,10 @@ class Dispatcher:
 
     def _tell(self, now_is: Situation, addressees: Sequence[Addressee], said: Occasion) -> None:
         notice = now_is.notice
-        roles = ", ".join(notice["roles"]) + (f" ({notice['site']})" if notice["site"] else "")
         if addressees:
-            self.incidents.resolve(notice, f"nobody:{roles}")
+            self.incidents.resolve(notice, nobody(notice))
         else:
-            self.incidents.report(notice, f"nobody:{roles}", "nobody", roles=roles)
+            self.incidents.report_nobody(notice)
         waiting = [waits for to in addressees if (waits := self._tell_person(now_is, said, to))]
         if waiting:
             self._wait(notice, waiting)

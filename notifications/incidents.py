@@ -47,6 +47,11 @@ class Incidents:
         message = INCIDENTS[kind]["fr" if self.locale == "fr" else "en"].format(notice=notice["key"], **words)
         self.ledger.report_incident(self._code(notice), key, kind, message, step=notice["step"], site=notice["site"])
 
+    def report_nobody(self, notice: Row) -> None:
+        """Tell the project managers that a notice reached nobody, as no one holds its roles today. One to persons alone is not missed."""
+        if notice["roles"]:
+            self.report(notice, nobody(notice), "nobody", roles=_roles(notice))
+
     def resolve(self, notice: Row, key: str) -> None:
         """Mark the incident as over, if it is open in the notice's experiment."""
         is_open = (_INCIDENT.c.experiment_id == notice["experiment_id"], _INCIDENT.c.key == key, _INCIDENT.c.resolved_at.is_(None))
@@ -59,6 +64,15 @@ class Incidents:
         with self.ledger.database.read() as connection:
             code = connection.execute(select(_EXPERIMENT.c.code).where(_EXPERIMENT.c.id == notice["experiment_id"]))
             return str(code.scalar_one())
+
+
+def nobody(notice: Row) -> str:
+    """The key of the incident that no one holds a notice's roles."""
+    return f"nobody:{_roles(notice)}"
+
+
+def _roles(notice: Row) -> str:
+    return ", ".join(notice["roles"]) + (f" ({notice['site']})" if notice["site"] else "")
 
 
 def undeliverable(person: Row) -> str:

@@ -1,7 +1,7 @@
 """Letters: mails of the installation itself, and digests of notices, sent as notices are: under a lease, at least once, no third time.
 
 A link's address is signed here, at the moment of sending, and goes by mail only: a channel may have other readers. A letter with a
-link that is used, revoked or over by then is dropped.
+link that is used, revoked or over by then is dropped, and so is one to a person whose account is closed.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ class Letters:
 
     def _send(self, letter: Row) -> None:
         prepared = self._prepared(letter)
+        for notice in prepared.gathered.unheard:
+            self.incidents.report_nobody(notice)
         if prepared.message is None:
             self._settle(letter, prepared.gathered, state="dropped")
             return
@@ -112,7 +114,7 @@ class Letters:
         with self.database.read() as connection:
             person = contact_of(connection, letter["person"])
             if letter["kind"] != digests.DAILY:
-                said = _occasion(connection, letter, now)
+                said = None if person["is_closed"] else _occasion(connection, letter, now)
                 if said is None:
                     return Prepared(person, None)
                 link = _link_of(connection, letter)

@@ -20,7 +20,7 @@ from protocols.plan import Plan
 from protocols.state import SiteState, StepStatus
 from sites.checkpoints import CheckpointId
 from sites.database import table
-from sites.policy import deputies_of, holders
+from sites.policy import deputies_of, holders, is_closed
 from sites.releases import plan_of
 from sites.tables import Experiment, ExperimentSite, Person, Step
 
@@ -165,11 +165,13 @@ def _earlier_rungs(now_is: Situation) -> list[Text]:
 def audience(connection: Connection, now_is: Situation, now: datetime) -> Audience:
     """Whom to tell, each once: who holds one of the roles today where it matters, those named, and their deputies of today.
 
-    A role of the sites in a notice of the whole experiment means its holders at every site that takes part.
+    A role of the sites in a notice of the whole experiment means its holders at every site that takes part. Nobody whose account is
+    closed is told.
     """
     notice, today = now_is.notice, clocks.local_date(now, now_is.place)
     found = _holders(connection, now_is, notice["roles"], today)
-    found += map(dict, connection.execute(select(_PERSON).where(_PERSON.c.id.in_(notice["persons"]))).mappings())
+    named = select(_PERSON).where(_PERSON.c.id.in_(notice["persons"]), ~is_closed(_PERSON.c.id))
+    found += map(dict, connection.execute(named).mappings())
     nobody = ""
     if not found and notice["kind"] == "escalated":
         nobody, found = notice["roles"][0], _holders(connection, now_is, [MANAGER], today)

@@ -14,6 +14,7 @@ from protocols import clocks
 from protocols.context import place_of
 from protocols.engine import answers_hash, next_signature, who_acted
 from protocols.errors import UnknownThing
+from protocols.keys import folded
 from protocols.model import FieldType, FormField, in_locale
 from protocols.needs import MANAGER, awaits
 from protocols.phrase import Phrase
@@ -26,7 +27,8 @@ from sites.database import Database, table
 from sites.disclosure import foreign_sites
 from sites.holding import by_place, held_at, holdings
 from sites.names import names as names_of
-from sites.policy import Access, Standing
+from sites.names import of_those_there
+from sites.policy import Standing, View
 from sites.snapshot import Loaded, find, load
 from sites.tables import Draft, FactRow, PastRound
 
@@ -53,7 +55,7 @@ _HELD = (
 
 
 def checkpoint(
-    database: Database, name: str, now: datetime, *, person: str | None = None, locale: str = "fr", access: Access | None = None
+    database: Database, name: str, now: datetime, *, person: str | None = None, locale: str = "fr", access: View
 ) -> dict[str, Any]:
     """One checkpoint: its step, form, answers, signatures, earlier rounds, drafts, remarks, and why its gate is closed.
 
@@ -79,7 +81,7 @@ def checkpoint(
         return _named(connection, shown, person, access)
 
 
-def _asked(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str, access: Access | None) -> dict[str, Any]:
+def _asked(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str, access: View) -> dict[str, Any]:
     plan, state = loaded.plan, loaded.state
     planned, step = plan.steps[wanted.step].step, state.step(wanted.key)
     next_one, (place, _) = next_signature(plan.steps[wanted.step], step), place_of(state, wanted.site)
@@ -106,10 +108,10 @@ def _asked(loaded: Loaded, wanted: CheckpointId, now: datetime, locale: str, acc
     }
 
 
-def _site_name(loaded: Loaded, site: str, access: Access | None) -> str:
+def _site_name(loaded: Loaded, site: str, access: View) -> str:
     if not site:
         return ""
-    return site if access is not None and access.is_aggregate else loaded.state.sites[site].name
+    return site if access.is_aggregate else loaded.state.sites[site].name
 
 
 @lru_cache(maxsize=2048)
@@ -137,9 +139,9 @@ def form_field(field: FormField, locale: str) -> dict[str, Any]:
 
 
 def _said_there(
-    connection: Connection, loaded: Loaded, wanted: CheckpointId, shown: Mapping[str, Any], person: str | None, access: Access | None
+    connection: Connection, loaded: Loaded, wanted: CheckpointId, shown: Mapping[str, Any], person: str | None, access: View
 ) -> dict[str, Any]:
-    reads = access is None or access.reads_answers(loaded.plan, wanted.step, wanted.site)
+    reads = access.reads_answers(loaded.plan, wanted.step, wanted.site)
     past = _past_rounds(connection, loaded.id, wanted) if shown["round"] > 1 else []
     over = {"late": False, "waiting_for": [], "next_signature": None, "awaits": "", "ended_at": None, "due_at": None, "due_on": None}
     found = next((one | over for one in past if one["round"] == wanted.round), {})
@@ -193,7 +195,7 @@ def _for_person(
     shown: Mapping[str, Any],
     now: datetime,
     person: str,
-    access: Access | None,
+    access: View,
 ) -> dict[str, Any]:
     checkpoint, on = loaded.plan.steps[wanted.step].step.checkpoint, date.fromisoformat(shown["today"])
     roles = {"complete": checkpoint.role if checkpoint else MANAGER, "manage": MANAGER}
@@ -215,10 +217,8 @@ def _for_person(
     } | _people(connection, loaded, wanted, now, role, checkpoint.form if checkpoint and may["type"] else (), access)
 
 
-def _standing(
-    connection: Connection, loaded: Loaded, wanted: CheckpointId, person: str, role: str, on: date, access: Access | None
-) -> Standing:
-    if role == MANAGER and access is not None and not access.is_manager:
+def _standing(connection: Connection, loaded: Loaded, wanted: CheckpointId, person: str, role: str, on: date, access: View) -> Standing:
+    if role == MANAGER and not access.is_manager:
         return Standing(False, False)
     site = "" if role == MANAGER else wanted.site
     return policy.standing(connection, person, role, site=site, experiment=loaded.code, on=on, plan=loaded.plan)
@@ -227,7 +227,7 @@ def _standing(
 def _must_be_another(loaded: Loaded, wanted: CheckpointId, person: str) -> bool:
     step = loaded.state.step(wanted.key)
     one = next_signature(loaded.plan.steps[wanted.step], step)
-    return one is not None and one.different_person and person in who_acted(step)
+    return one is not None and one.different_person and folded(person) in who_acted(step)
 
 
 def _may(
@@ -254,15 +254,15 @@ def _may(
     }
 
 
-def _hold(connection: Connection, loaded: Loaded, wanted: CheckpointId, access: Access | None) -> dict[str, Any] | None:
+def _hold(connection: Connection, loaded: Loaded, wanted: CheckpointId, access: View) -> dict[str, Any] | None:
     """Who put it on hold, when and why, as far as its reader may know."""
     row = connection.execute(_HELD, {"experiment": loaded.id, "site": wanted.site}).mappings().first()
     if row is None:
         return None
-    if access is not None and access.is_aggregate:
+    if access.is_aggregate:
         return {"by": "", "at": iso(row["at"]), "reason": ""}
     reason = json.loads(row["data"]).get("reason", "")
-    told = foreign_sites(connection, loaded.id, access).left_out(reason) if access is not None else reason
+    told = foreign_sites(connection, loaded.id, access).left_out(reason)
     return {"by": row["by"], "at": iso(row["at"]), "reason": told}
 
 
@@ -273,10 +273,10 @@ def _people(
     now: datetime,
     role: str,
     form: Iterable[FormField],
-    access: Access | None,
+    access: View,
 ) -> dict[str, Any]:
     """Whom the checkpoint waits for, and whom its `person` fields may name, by role; nobody for whoever sees codes only."""
-    if access is not None and not access.names_people:
+    if not access.names_people:
         return {"who": [], "signers": [], "persons": {}}
     asked = {field.role or role for field in _person_fields(form)}
     # A delegation or a training is signed by an investigator of the site, their own by a project manager.
@@ -298,15 +298,17 @@ def _person_fields(form: Iterable[FormField]) -> Iterable[FormField]:
 # ------------------------------------------------------------------ names
 
 
-def _named(connection: Connection, shown: dict[str, Any], person: str | None, access: Access | None) -> dict[str, Any]:
+def _named(connection: Connection, shown: dict[str, Any], person: str | None, access: View) -> dict[str, Any]:
     """The names of all who are named; whoever sees codes only gets neither ids nor names, but their own."""
-    if access is not None and not access.names_people:
+    if not access.names_people:
         shown = _unnamed(shown, person or "")
     rounds = (shown, *shown["earlier_rounds"])
     ids = [one["completed_by"] for one in rounds] + [signed["by"] for one in rounds for signed in one["signatures"]]
     ids += [remark[name] for remark in shown["remarks"] for name in ("by", "answered_by")]
     ids += [shown["hold"]["by"]] if shown.get("hold") else []
-    ids += [one["answers"][name] for one in rounds if one["answers"] for name in _named_in(shown["form"], one["answers"])]
+    typed = [one["answers"][name] for one in rounds if one["answers"] for name in _named_in(shown["form"], one["answers"])]
+    here = [shown["site"]] if shown["site"] else None if access.sees_every_site else []
+    ids += of_those_there(connection, typed, shown["experiment"], here)
     ids += [shown["of"]] if shown.get("of") else []
     return shown | {"names": names_of(connection, ids)}
 

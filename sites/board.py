@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ from protocols.needs import Need, needs
 from protocols.plan import Plan
 from protocols.state import SiteInfo, SiteState, State, StepKey, StepState, StepStatus
 from sites.database import Database, table
-from sites.policy import Access
+from sites.holding import by_place, held_at, holdings
+from sites.policy import Access, View
 from sites.snapshot import Loaded, find, load
 from sites.tables import ExperimentSite, Incident, Step
 
@@ -44,25 +45,27 @@ _SPARING: dict[str, dict[str, str]] = {
 }
 
 
-def status(database: Database, code: str, now: datetime, locale: str = "fr", access: Access | None = None) -> dict[str, Any]:
+def status(database: Database, code: str, now: datetime, locale: str = "fr", *, access: View) -> dict[str, Any]:
     """An experiment's gate board, gates in the protocol's order, each closed one with all it waits for. Raises UnknownThing.
 
+    `vacant` are the roles waited for that nobody holds there today.
     `access` says how much of it: gates, sites and incidents of the sites seen, phase and progress counted on these alone; no names
-    for whoever sees aggregates only. Without one everything, as for the command line.
+    for whoever sees aggregates only.
     """
     with database.read() as connection:
         return board(connection, load(connection, find(connection, code)), now, locale, access)
 
 
-def board(connection: Connection, loaded: Loaded, now: datetime, locale: str, access: Access | None = None) -> dict[str, Any]:
+def board(connection: Connection, loaded: Loaded, now: datetime, locale: str, access: View) -> dict[str, Any]:
     """`status` of an experiment whose whole state is loaded."""
     plan, state = loaded.plan, loaded.state
-    keys = [key for key in keys_of(plan, state) if access is None or access.sees_site(key.site)]
+    keys = [key for key in keys_of(plan, state) if access.sees_site(key.site)]
     gates = [gate(plan, state, key, now, locale, access) for key in keys]
+    _note_vacancies(connection, loaded, gates, now)
     return head(loaded.row, plan, locale, access) | {
         "phase": _phase(plan, state, keys),
         "progress": _progress(gates, {site.code for site in state.sites.values() if site.state is SiteState.STOPPED}),
-        "sites": [_site(site, access) for site in state.sites.values() if access is None or access.sees_site(site.code)],
+        "sites": [_site(site, access) for site in state.sites.values() if access.sees_site(site.code)],
         "gates": gates,
         "incidents": _incidents(connection, loaded.id, access),
     }
@@ -73,7 +76,7 @@ def title_of(row: Mapping[str, Any], plan: Plan, locale: str) -> str:
     return row["title"] or in_locale(plan.protocol.title, locale)
 
 
-def head(row: Mapping[str, Any], plan: Plan, locale: str, access: Access | None = None) -> dict[str, Any]:
+def head(row: Mapping[str, Any], plan: Plan, locale: str, access: View) -> dict[str, Any]:
     """What is told of an experiment wherever it is listed."""
     return {
         "code": row["code"],
@@ -82,7 +85,7 @@ def head(row: Mapping[str, Any], plan: Plan, locale: str, access: Access | None 
         "version": row["version"],
         "hash": row["protocol"],
         "state": row["state"],
-        "launched_by": row["launched_by"] if access is None or access.names_people else "",
+        "launched_by": row["launched_by"] if access.names_people else "",
         "launched_at": iso(row["launched_at"]),
     }
 
@@ -96,7 +99,7 @@ def keys_of(plan: Plan, state: State) -> list[StepKey]:
     ]
 
 
-def gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str, access: Access | None = None) -> dict[str, Any]:
+def gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str, access: View) -> dict[str, Any]:
     """One gate: its status, its times (RFC 3339 UTC; `due_on` is the date people read there), and all it waits for.
 
     `held` says whether its clock stands still.
@@ -124,16 +127,25 @@ def gate(plan: Plan, state: State, key: StepKey, now: datetime, locale: str, acc
     }
 
 
-def _what(need: Need, key: StepKey, locale: str, access: Access | None) -> str:
-    counts_others = need.kind == "sites" and access is not None and not access.sees_every_site
+def _note_vacancies(connection: Connection, loaded: Loaded, gates: Sequence[dict[str, Any]], now: datetime) -> None:
+    """Say of each gate which of the roles that it waits for nobody holds there today."""
+    roles = {need["role"] for one in gates for need in one["waiting_for"]} - {""}
+    places = by_place(holdings(connection, loaded.row, roles, list(loaded.state.sites), now))
+    for one in gates:
+        asked = sorted({need["role"] for need in one["waiting_for"]} - {""})
+        one["vacant"] = [role for role in asked if not held_at(places, role, one["site"] or "")]
+
+
+def _what(need: Need, key: StepKey, locale: str, access: View) -> str:
+    counts_others = need.kind == "sites" and not access.sees_every_site
     if counts_others or (need.kind == "incident" and _is_spared(access, key.site)):
         return in_locale(_SPARING[need.kind], locale).format(title=in_locale(need.words.get("title"), locale))  # type: ignore[arg-type]
     return need.what(locale)
 
 
-def _is_spared(access: Access | None, site: str) -> bool:
+def _is_spared(access: View, site: str) -> bool:
     """Whether a reader is not told free words about a step or an incident: they may name a person, or another site."""
-    return access is not None and (access.is_aggregate or not (site or access.sees_every_site))
+    return access.is_aggregate or not (site or access.sees_every_site)
 
 
 def is_late(step: StepState, now: datetime) -> bool:
@@ -178,17 +190,17 @@ def _share(part: int, whole: int) -> float:
     return round(part / whole, 3) if whole else 1.0
 
 
-def _site(site: SiteInfo, access: Access | None) -> dict[str, str]:
+def _site(site: SiteInfo, access: View) -> dict[str, str]:
     named = access is None or not access.is_aggregate
     return {"code": site.code, "name": site.name if named else site.code, "state": site.state.value}
 
 
-def _incidents(connection: Connection, experiment: int, access: Access | None) -> list[dict[str, Any]]:
+def _incidents(connection: Connection, experiment: int, access: View) -> list[dict[str, Any]]:
     rows = connection.execute(_OPEN_INCIDENTS, {"experiment": experiment}).mappings()
-    return [_incident(row, access) for row in map(dict, rows) if access is None or access.sees_site(row["site"])]
+    return [_incident(row, access) for row in map(dict, rows) if access.sees_site(row["site"])]
 
 
-def _incident(row: Mapping[str, Any], access: Access | None) -> dict[str, Any]:
+def _incident(row: Mapping[str, Any], access: View) -> dict[str, Any]:
     spared = {"key": row["kind"], "message": ""} if _is_spared(access, row["site"]) else {}
     return {name: row[name] for name in ("key", "kind", "message", "step", "site")} | {"at": iso(row["at"])} | spared
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -18,7 +18,8 @@ from sites.clock import Clock
 from sites.database import Database, table
 from sites.identity.links import create_link, revoke_link
 from sites.letters import owe_letter
-from sites.snapshot import find, load
+from sites.policy.administering import require_seen_person
+from sites.snapshot import Loaded, find, load
 from sites.tables import Link, Person
 
 LASTS = timedelta(hours=72)
@@ -53,14 +54,24 @@ def send_link(database: Database, clock: Clock, checkpoint: str, person: str, *,
             raise IllegalTransition(Phrase("{checkpoint} asks for no answers now, so there is nothing to send.", checkpoint=str(name)))
         place, _ = place_of(loaded.state, name.site)
         on, to = clocks.local_date(now, place), Phrase("complete {checkpoint}", checkpoint=str(name))
+        of = _require_sending(connection, loaded, person, by, on, now)
         policy.require(connection, person, role, site=name.site, experiment=loaded.code, on=on, to=to, plan=loaded.plan)
-        if by != person and not policy.standing(connection, by, MANAGER, experiment=loaded.code, on=on).may_act:
-            raise NotAssigned(Phrase("Only a project manager sends such a link to someone else. You may send it to yourself."))
         for one in links_to(connection, name, now):
             if one["person"] == person:
-                revoke_link(connection, one["id"], now, by=by)
-        nonce = create_link(connection, "checkpoint", person, now, by=by, target=str(name), lasts=LASTS)
+                revoke_link(connection, one["id"], now, by=by, of=of)
+        nonce = create_link(connection, "checkpoint", person, now, by=by, of=of, target=str(name), lasts=LASTS)
         owe_letter(connection, f"checkpoint_link.{nonce}", "checkpoint_link", person, now, link=nonce, checkpoint=str(name))
+
+
+def _require_sending(connection: Connection, loaded: Loaded, person: str, by: str, on: date, now: datetime) -> str:
+    """Let someone send a link: whom they do it for as a deputy. Nothing tells of a person whom a manager does not see."""
+    if by == person:
+        return ""
+    stands = policy.standing(connection, by, MANAGER, experiment=loaded.code, on=on)
+    if not stands.may_act:
+        raise NotAssigned(Phrase("Only a project manager sends such a link to someone else. You may send it to yourself."))
+    require_seen_person(connection, policy.reader(connection, by, now), person)
+    return stands.of
 
 
 def links_to(connection: Connection, name: CheckpointId, now: datetime) -> list[dict[str, Any]]:
@@ -79,6 +90,6 @@ def take_back(database: Database, clock: Clock, checkpoint: str, nonce: str, *, 
         loaded = load(connection, find(connection, name.experiment, site=name.site), name.key)
         place, _ = place_of(loaded.state, name.site)
         on, to = clocks.local_date(now, place), Phrase("take back a link to {checkpoint}", checkpoint=str(name))
-        if found["person"] != by:
-            policy.require_manager(connection, by, experiment=loaded.code, on=on, to=to)
-        return revoke_link(connection, nonce, now, by=by)
+        own = found["person"] == by
+        of = "" if own else policy.require_manager(connection, by, experiment=loaded.code, on=on, to=to)
+        return revoke_link(connection, nonce, now, by=by, of=of)

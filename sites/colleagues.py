@@ -15,6 +15,7 @@ from sites import policy
 from sites.database import Database, table
 from sites.folding import mentions
 from sites.policy import SPONSOR, Reader
+from sites.policy.administering import unknown_person
 from sites.tables import Assignment, Experiment, ExperimentSite, Person, Site
 
 _SITE, _PERSON, _ASSIGNMENT = table(Site), table(Person), table(Assignment)
@@ -32,10 +33,22 @@ class Reach:
 def seen_sites(database: Database, reader: Reader) -> list[dict[str, Any]]:
     """The sites a reader sees, by code: `code, name, kind, territory, timezone`. Of those they see as a sponsor only, the code alone."""
     with database.read() as connection:
-        seen, known = _sites_of(connection, reader), _sites_of(connection, _named(reader))
-        query = select(_SITE).order_by(_SITE.c.code)
-        rows = connection.execute(query if seen is None else query.where(_SITE.c.code.in_(sorted(seen)))).mappings()
-        return [row if known is None or row["code"] in known else _nameless(row) for row in map(dict, rows)]
+        return sites_seen(connection, reader)
+
+
+def sites_seen(connection: Connection, reader: Reader) -> list[dict[str, Any]]:
+    """`seen_sites`, on the caller's connection."""
+    seen, known = _sites_of(connection, reader), _sites_of(connection, _named(reader))
+    query = select(_SITE).order_by(_SITE.c.code)
+    rows = connection.execute(query if seen is None else query.where(_SITE.c.code.in_(sorted(seen)))).mappings()
+    return [row if known is None or row["code"] in known else _nameless(row) for row in map(dict, rows)]
+
+
+def require_known(connection: Connection, reader: Reader, person: str) -> None:
+    """Let a reader name somebody they work with, or may see at all; anyone else is as unknown as nobody. Raises UnknownThing."""
+    wanted = _wanted(reader, _known_assignments(connection, reader, clocks.local_date(reader.now, Place())), "", "", "")
+    if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person, *wanted)).first() is None:
+        raise unknown_person(person)
 
 
 def _nameless(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
 from protocols.forms import says_nothing
+from protocols.keys import folded
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
 from sites.database import Database, table
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.policy import Reader
+from sites.policy.administering import require_seen_person, require_there
 from sites.tables import Conflict, Person
 
 _CONFLICT, _PERSON = table(Conflict), table(Person)
@@ -31,7 +33,7 @@ def declare(database: Database, clock: Clock, person: str, experiment: str, reas
     """
     with database.write() as connection:
         now = clock.now()
-        _require_say(connection, person, experiment, by, now)
+        of = _require_say(connection, person, experiment, by, now)
         if says_nothing(reason):
             raise InvalidInput(Phrase("A conflict of interest is declared with its reason."))
         standing = select(_CONFLICT.c.id).where(
@@ -42,7 +44,8 @@ def declare(database: Database, clock: Clock, person: str, experiment: str, reas
         row = {"person": person, "experiment": experiment, "reason": reason.strip(), "declared_by": by, "declared_at": now}
         key = connection.execute(insert(_CONFLICT).values(row | {"withdrawn_by": ""})).inserted_primary_key
         assert key is not None
-        note(connection, AccessKind.CONFLICT_DECLARED, now, person=person, by=by, number=key[0], experiment=experiment)
+        said = {"number": key[0], "experiment": experiment} | in_place_of(of)
+        note(connection, AccessKind.CONFLICT_DECLARED, now, person=person, by=by, **said)
         return int(key[0])
 
 
@@ -56,12 +59,12 @@ def withdraw(database: Database, clock: Clock, number: int, *, by: str) -> None:
         row = _conflict(connection, number, by, now)
         to = Phrase("withdraw a conflict of interest")
         of = policy.require_manager(connection, by, experiment=row["experiment"], on=clocks.local_date(now, Place()), to=to)
-        if row["person"] in (by, of):
+        if folded(row["person"]) in (folded(by), folded(of)):
             raise Refused(Phrase("Nobody withdraws a conflict of interest of their own. Another project manager must."))
         still = update(_CONFLICT).where(_CONFLICT.c.id == number, _CONFLICT.c.withdrawn_at.is_(None))
         if connection.execute(still.values(withdrawn_by=by, withdrawn_at=now)).rowcount != 1:
             raise Refused(Phrase("Conflict of interest {number} was withdrawn before.", number=number))
-        said = {"number": number, "experiment": row["experiment"]} | ({"of": of} if of else {})
+        said = {"number": number, "experiment": row["experiment"]} | in_place_of(of)
         note(connection, AccessKind.CONFLICT_WITHDRAWN, now, person=row["person"], by=by, **said)
 
 
@@ -86,11 +89,15 @@ def _conflict(connection: Connection, number: int, by: str, now: datetime) -> Ma
     return dict(row)
 
 
-def _require_say(connection: Connection, person: str, experiment: str, by: str, now: datetime) -> None:
+def _require_say(connection: Connection, person: str, experiment: str, by: str, now: datetime) -> str:
+    """Whom they say it for as a deputy. A manager speaks of the people they see; anyone else is as unknown as nobody."""
     reader = policy.reader(connection, by, now)
     if experiment:
         policy.find_seen(connection, reader, experiment)
-    if by != person and not reader.manages(experiment):
+    if by == person:
+        require_there(connection, person)
+        return ""
+    if not reader.manages(experiment):
         raise NotAssigned(Phrase("Only {person}, or a project manager, may declare a conflict of interest of theirs.", person=person))
-    if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
-        raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=person))
+    require_seen_person(connection, reader, person)
+    return reader.manages_for(experiment)

@@ -10,9 +10,11 @@ from sqlalchemy import Connection, insert, or_, select, true, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
+from protocols.keys import are_same
 from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
+from sites.colleagues import require_known
 from sites.database import Database, table
 from sites.identity.access import AccessKind, note
 from sites.policy import Reader
@@ -26,13 +28,16 @@ LONGEST = timedelta(days=366)
 def name_deputy(database: Database, clock: Clock, person: str, deputy: str, from_: date, until: date, *, by: str) -> int:
     """Let `deputy` act in every role of `person` between local dates, both included; its number. The same again gives the same number.
 
-    One names one's own deputy, a project manager anyone's; a deputy of either cannot: what is lent is not lent further. Raises
-    NotAssigned, UnknownThing, InvalidInput for dates the wrong way round, over a year apart, or over already.
+    One names one's own deputy, among those one works with; a project manager anyone's; a deputy of either cannot: what is lent is not lent
+    further. Raises NotAssigned, UnknownThing, InvalidInput for dates the wrong way round, over a year apart, or over already.
     """
     with database.write() as connection:
         now = clock.now()
         _require_say(connection, person, by, now)
-        _check(connection, person, deputy, from_, until, now)
+        namer = policy.reader(connection, by, now).in_own_right
+        for one in (person, deputy):
+            require_known(connection, namer, one)
+        _check(person, deputy, from_, until, now)
         values = {"person": person, "deputy": deputy, "from_date": from_, "until_date": until}
         same = select(_DEPUTY.c.id).where(*(_DEPUTY.c[name] == value for name, value in values.items()), _DEPUTY.c.ended_at.is_(None))
         if (number := connection.execute(same).scalar()) is not None:
@@ -94,11 +99,8 @@ def _require_say(connection: Connection, person: str, by: str, now: datetime) ->
         raise NotAssigned(Phrase("Only {person}, or a project manager who is not a deputy, may name a deputy of theirs.", person=person))
 
 
-def _check(connection: Connection, person: str, deputy: str, from_: date, until: date, now: datetime) -> None:
-    known = set(connection.execute(select(_PERSON.c.id).where(_PERSON.c.id.in_((person, deputy)))).scalars())
-    if missing := [one for one in (person, deputy) if one not in known]:
-        raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=missing[0]))
-    if person == deputy:
+def _check(person: str, deputy: str, from_: date, until: date, now: datetime) -> None:
+    if are_same(person, deputy):
         raise InvalidInput(Phrase("Nobody is their own deputy; name someone else."))
     if until < from_:
         raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, selec
 from protocols.facts import FactKind
 from protocols.plan import Plan
 from sites.database import Database, table
-from sites.policy import SPONSOR, Access
+from sites.policy import SPONSOR, Access, Everything, View
 from sites.releases import plan_of
 from sites.snapshot import find
 from sites.tables import ExperimentSite, FactRow
@@ -84,7 +84,7 @@ NONE_FOREIGN = Foreign.of(())
 def journal(
     database: Database,
     code: str,
-    access: Access | None = None,
+    access: View,
     *,
     after: int = 0,
     before: int | None = None,
@@ -105,14 +105,14 @@ def journal(
     reader may not read that (`withheld` lists the names left out), without names for whoever sees aggregates only. To a reader of some
     sites facts are numbered among those they see: the journal's own numbers would tell how much happens elsewhere. Raises UnknownThing.
     """
-    if access is not None and not access.names_people and by not in ("", access.person):
+    if not access.names_people and by not in ("", access.person):
         return []
     if any("\x00" in word for word in (*kinds, step, site, by)):  # no text of the ledger holds one, and PostgreSQL refuses to look for it
         return []
     with database.read() as connection:
         row = find(connection, code)
         plan = plan_of(connection, row["protocol"])
-        sites = None if access is None or access.sites is None else ["", *sorted(access.sites)]
+        sites = None if access.sites is None else ["", *sorted(access.sites)]
         rows = _EVERY if sites is None else _SEEN
         chosen = [*_chosen(rows.c, kinds, step, site, by, since, until), rows.c.place > after]
         chosen += [tuple_(rows.c.step, rows.c.site, rows.c.round).in_(sorted(places))] if places is not None else []
@@ -136,9 +136,9 @@ def _chosen(
     return found + ([columns.at < until] if until else [])
 
 
-def foreign_sites(connection: Connection, experiment: int, access: Access | None) -> Foreign:
+def foreign_sites(connection: Connection, experiment: int, access: View) -> Foreign:
     """The sites of the experiment that a reader does not see."""
-    if access is None or access.sites is None:
+    if access.sites is None:
         return NONE_FOREIGN
     rows = [row for row in connection.execute(_SITES_OF, {"experiment": experiment}) if not access.sees_site(row.site)]
     return Foreign.of([word for row in rows for word in (row.site, row.name)])
@@ -150,9 +150,9 @@ def _fact(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in NAMES} | {"seq": row["place"], "at": told_at, "data": json.loads(row["data"])}
 
 
-def told(fact: Mapping[str, Any], access: Access | None, plan: Plan, foreign: Foreign = NONE_FOREIGN) -> dict[str, Any]:
-    """A fact as a reader may read it; whole without an `access`. Pure; says nothing of facts at sites they do not see: leave these out."""
-    if access is None:
+def told(fact: Mapping[str, Any], access: View, plan: Plan, foreign: Foreign = NONE_FOREIGN) -> dict[str, Any]:
+    """A fact as a reader may read it. Pure; says nothing of facts at sites they do not see: leave these out."""
+    if isinstance(access, Everything):
         return dict(fact)
     kept = {name: foreign.left_out(value) for name, value in fact["data"].items() if name not in _hidden(fact, access, plan)}
     shown = dict(fact) | {"data": kept, "withheld": sorted(fact["data"].keys() - kept.keys())}

@@ -11,13 +11,14 @@ from sqlalchemy import ColumnElement, Connection, Date, Select, and_, bindparam,
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import UnknownThing
+from protocols.keys import folded
 from protocols.model import in_locale
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites.board import day, iso, title_of
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
-from sites.policy import Qualified
+from sites.policy import Qualified, is_closed
 from sites.releases import plan_of
 from sites.tables import Assignment, Conflict, Deputy, Draft, Experiment, ExperimentSite, Person, Remark, Step
 
@@ -106,9 +107,10 @@ def _held(at_one_site: bool, *, lent: bool) -> Select[Any]:
 
 
 def _conditions(at_one_site: bool, lent: bool) -> list[ColumnElement[bool]]:
-    whose = (
-        [_DEPUTY.c.deputy == bindparam("person"), _DEPUTY.c.ended_at.is_(None)] if lent else [_ASSIGNMENT.c.person == bindparam("person")]
-    )
+    whose = [_ASSIGNMENT.c.person == bindparam("person"), ~is_closed(_ASSIGNMENT.c.person)]
+    if lent:
+        whose = [_DEPUTY.c.deputy == bindparam("person"), _DEPUTY.c.ended_at.is_(None)]
+        whose += [~is_closed(_DEPUTY.c.deputy), ~is_closed(_ASSIGNMENT.c.person)]
     # An incident is for a project manager of the whole experiment.
     acts = ("answers", "signature") if at_one_site else ("answers", "signature", "incident")
     return [
@@ -152,8 +154,8 @@ def _is_anothers(plan: Plan, row: Row, person: str) -> bool:
     checkpoint = plan.steps[row["step"]].step.checkpoint
     if row["awaits"] != "signature" or checkpoint is None:
         return False
-    acted = {row["completed_by"], *(one["by"] for one in row["signatures"])}
-    return checkpoint.signatures[len(row["signatures"])].different_person and person in acted
+    acted = {folded(row["completed_by"]), *(folded(one["by"]) for one in row["signatures"])}
+    return checkpoint.signatures[len(row["signatures"])].different_person and folded(person) in acted
 
 
 def _once(rows: list[Row]) -> list[Row]:

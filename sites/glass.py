@@ -17,12 +17,12 @@ from protocols.phrase import Phrase
 from sites import policy
 from sites.clock import Clock
 from sites.database import Database, table
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.ledger import Ledger
 from sites.snapshot import find
-from sites.tables import BrokenGlass, ExperimentSite
+from sites.tables import BrokenGlass, Experiment, ExperimentSite
 
-_GLASS, _TAKES_PART = table(BrokenGlass), table(ExperimentSite)
+_GLASS, _TAKES_PART, _EXPERIMENT = table(BrokenGlass), table(ExperimentSite), table(Experiment)
 LASTS = timedelta(hours=1)
 
 
@@ -36,7 +36,7 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
     if says_nothing(reason):
         raise InvalidInput(Phrase("A reason is needed: the project managers read it, and it stays in the journal."))
     with database.write() as connection:
-        _require_role(connection, person, clock.now())
+        of = _require_role(connection, person, clock.now())
         row = _found(connection, experiment, site)
         now = max(clock.now(), row["changed_at"])
         _refuse_in_conflict(connection, person, row, now)
@@ -46,7 +46,7 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
         values = seen | {"reason": reason.strip(), "at": now, "until": now + LASTS}
         key = connection.execute(insert(_GLASS).values(values)).inserted_primary_key
         assert key is not None
-        said = {"number": key[0], "reason": reason.strip(), "until": (now + LASTS).isoformat()}
+        said = {"number": key[0], "reason": reason.strip(), "until": (now + LASTS).isoformat()} | in_place_of(of)
         Ledger(database, clock).tell(connection, row, Fact(FactKind.GLASS_BROKEN, now, by=person, site=site, data=said))
         note(connection, AccessKind.GLASS_BROKEN, now, person=person, by=person, experiment=experiment, site=site, **said)
         return {"id": key[0], "experiment": experiment, "site": site, "until": now + LASTS}
@@ -54,18 +54,22 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
 
 def _found(connection: Connection, experiment: str, site: str) -> Mapping[str, Any]:
     """The experiment's row, locked, once the site is known to take part. Raises UnknownThing."""
-    row = find(connection, experiment, lock=True)
-    where = (_TAKES_PART.c.experiment_id == row["id"], _TAKES_PART.c.site == site)
-    if site and connection.execute(select(_TAKES_PART.c.site).where(*where)).first() is None:
+    if not site:
+        return find(connection, experiment, lock=True)
+    joined = _TAKES_PART.join(_EXPERIMENT, _EXPERIMENT.c.id == _TAKES_PART.c.experiment_id)
+    where = (_EXPERIMENT.c.code == experiment, _TAKES_PART.c.site == site)
+    # A site that is not there must not tell, without a trace, that the experiment is.
+    if connection.execute(select(_TAKES_PART.c.site).select_from(joined).where(*where)).first() is None:
         raise UnknownThing(Phrase("Site {site} takes no part in {experiment}.", site=site, experiment=experiment))
-    return row
+    return find(connection, experiment, lock=True)
 
 
-def _require_role(connection: Connection, person: str, now: datetime) -> None:
-    """A sponsor never sees a candidate's data; somebody without any role has no emergency here."""
-    held = {one.role for one in policy.reader(connection, person, now).in_force_at(Place())}
-    if not held - {policy.SPONSOR}:
+def _require_role(connection: Connection, person: str, now: datetime) -> str:
+    """Whose role lets them, "" for their own. A sponsor never sees a candidate's data; somebody without any role has no emergency here."""
+    held = [one for one in policy.reader(connection, person, now).in_force_at(Place()) if one.role != policy.SPONSOR]
+    if not held:
         raise NotAssigned(Phrase("Breaking the glass is for people who hold a role here today, other than the sponsor's."))
+    return min(one.of for one in held)
 
 
 def _refuse_in_conflict(connection: Connection, person: str, row: Mapping[str, Any], now: datetime) -> None:

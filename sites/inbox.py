@@ -17,6 +17,7 @@ from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.disclosure import journal
 from sites.duties import inbox
+from sites.policy import EVERYTHING
 from sites.releases import plan_of
 from sites.snapshot import find
 from sites.tables import Assignment, Draft, Experiment, ExperimentSite, PastRound, Person, Step
@@ -63,7 +64,7 @@ def _summary(connection: Connection, row: Mapping[str, Any], live: list[Mapping[
     phases = {plan.steps[step["step"]].step.phase for step in live}
     total = len(plan.experiment_steps) + len(plan.site_steps) * row["active"]
     dues = [step["due_at"] for step in live if step["due_at"]]
-    return head(row, plan, locale) | {
+    return head(row, plan, locale, EVERYTHING) | {
         "phase": next((phase.value for phase in PHASES if phase in phases), PHASES[-1].value),
         "active": row["active"],
         "stopped": row["stopped"],

@@ -14,10 +14,11 @@ from protocols.commands import Launch
 from protocols.engine import Decision, decide
 from protocols.errors import InvalidAnswers, InvalidInput, UnknownThing
 from protocols.forms import check_answers
+from protocols.keys import are_same
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from protocols.state import State
-from sites import policy
+from sites import keys, policy
 from sites.database import table
 from sites.releases import find_release, plan_of
 from sites.snapshot import Loaded, experiment_values
@@ -43,10 +44,13 @@ def launched(
     """
     release = find_release(connection, protocol, version)
     plan = plan_of(connection, release["hash"])
-    places = _places(connection, sites)
-    place = Place(places[0]["territory"], places[0]["timezone"])
+    known = _known(connection, sites)
+    first = known.get(sites[0]) if sites else None
+    place = Place(first["territory"], first["timezone"]) if first else Place()
     today = clocks.local_date(now, place)
+    # Before a word about the sites: only a manager of everything may know which there are.
     of = policy.require_manager(connection, by, on=today, to=Phrase("launch {protocol}", protocol=protocol))
+    places = _places(connection, known, sites)
     kept, errors = check_answers(plan.protocol.launch, launch, today, timezone=place.timezone)
     if errors:
         raise InvalidAnswers(f"launch of {protocol}", errors)
@@ -88,11 +92,24 @@ def _insert_sites(connection: Connection, experiment: int, plan: Plan, places: S
         connection.execute(insert(_TALLY), [{"experiment_id": experiment, "step": step, "through": 0} for step in sorted(plan.joined)])
 
 
-def _places(connection: Connection, codes: Sequence[str]) -> list[dict[str, str]]:
+def _known(connection: Connection, codes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Those of the sites that there are, by code."""
+    return {row["code"]: dict(row) for row in connection.execute(select(_SITE).where(_SITE.c.code.in_(codes))).mappings()}
+
+
+def _places(connection: Connection, known: Mapping[str, dict[str, str]], codes: Sequence[str]) -> list[dict[str, str]]:
     wanted = list(dict.fromkeys(codes))
     if not wanted:
         raise InvalidInput("An experiment needs at least one site; name them with --site.")
-    known = {row["code"]: dict(row) for row in connection.execute(select(_SITE).where(_SITE.c.code.in_(wanted))).mappings()}
+    for place, code in enumerate(wanted):
+        if twin := next((one for one in wanted[:place] if are_same(one, code)), None):
+            raise InvalidInput(
+                Phrase(
+                    "{code} and {twin} differ by capitals alone: they are taken for one site. Launch at one of them.", code=code, twin=twin
+                )
+            )
     if unknown := [code for code in wanted if code not in known]:
+        if twin := keys.taken(connection, _SITE.c.code, unknown[0]):
+            raise UnknownThing(keys.said(unknown[0], twin))
         raise UnknownThing(f"There is no site {', '.join(unknown)}; `insitu site list` shows those there are.")
     return [known[code] for code in wanted]

@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func
 
 from sites.database import Database, table
 from sites.folding import folded, mentions
+from sites.identity.seen import last_seen
 from sites.policy import Reader, in_force
+from sites.policy.acting import dated
 from sites.policy.administering import require_seen_person, seen_assignments, seen_people, today
 from sites.tables import Account, Assignment, Link, Person
 
@@ -30,7 +32,7 @@ def people(
     `q` looks in id, name and e-mail; `site` and `role` keep those who hold something there or as that; `account` one of `ACCOUNT_STATES`.
     """
     with database.read() as connection:
-        seen = and_(seen_assignments(connection, reader), in_force(today(reader)))
+        seen = and_(seen_assignments(connection, reader), dated(today(reader)))
         wanted = [seen_people(connection, reader), *_searched(q), *_holding(seen, site, role), *_accounts_like(account, reader.now)]
         joined = _PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id)
         total = connection.execute(select(func.count()).select_from(joined).where(*wanted)).scalar_one()
@@ -112,10 +114,11 @@ def _invited(now: datetime) -> ColumnElement[bool]:
 
 
 def _with_account(now: datetime) -> Select[Any]:
-    names = ("password", "totp", "subject", "locked_until", "seen_at", "disabled_at")
-    account = [_ACCOUNT.c[name] for name in names]
-    columns = [*_PERSON.c, *account, _ACCOUNT.c.person.label("account"), _invited(now).label("invited")]
-    return select(*columns).select_from(_PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id))
+    names = ("password", "totp", "subject", "locked_until", "disabled_at")
+    account, came = [_ACCOUNT.c[name] for name in names], last_seen()
+    columns = [*_PERSON.c, *account, came.c.seen_at, _ACCOUNT.c.person.label("account"), _invited(now).label("invited")]
+    joined = _PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).outerjoin(came, came.c.person == _PERSON.c.id)
+    return select(*columns).select_from(joined)
 
 
 def _accounts_like(state: str, now: datetime) -> list[ColumnElement[bool]]:

@@ -17,6 +17,7 @@ from sites import policy
 from sites.clock import Clock
 from sites.database import Database, table, upserted
 from sites.identity.access import AccessKind, note
+from sites.policy.acting import not_as_deputy
 from sites.policy.administering import require_seen_person
 from sites.tables import Assignment, Person, Preference, Site
 
@@ -129,8 +130,9 @@ def set_channels(database: Database, clock: Clock, person: str, by: str, channel
 
 
 def contact_of(connection: Connection, person: str) -> dict[str, Any]:
-    """How a person is reached: `id`, `name`, `email`, `locale`, `channels`. Raises UnknownThing."""
-    row = connection.execute(select(_PERSON).where(_PERSON.c.id == person)).mappings().first()
+    """How a person is reached: `id`, `name`, `email`, `locale`, `channels`; and `is_closed`, for then they are not. Raises UnknownThing."""
+    query = select(_PERSON, policy.is_closed(_PERSON.c.id).label("is_closed")).where(_PERSON.c.id == person)
+    row = connection.execute(query).mappings().first()
     if row is None:
         raise UnknownThing(Phrase("There is no {code} here that you may see.", code=person))
     return dict(row)
@@ -146,7 +148,10 @@ def _require_own(connection: Connection, person: str, by: str, now: datetime) ->
     if by == person:
         contact_of(connection, person)
         return
-    reader = policy.reader(connection, by, now)
+    asked = policy.reader(connection, by, now)
+    reader = asked.in_own_right
+    if asked.is_some_manager and not reader.is_some_manager:
+        raise NotAssigned(not_as_deputy(", ".join(asked.deputises), Phrase("change how {person} is told", person=person)))
     if not reader.is_some_manager:
         raise NotAssigned(Phrase("Only {person} and project managers can change how {person} is told.", person=person))
     require_seen_person(connection, reader, person)

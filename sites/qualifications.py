@@ -7,11 +7,11 @@ Such a record counts from its first day once it is signed, and is never changed 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, false, or_, select, true, tuple_
 
 from protocols import clocks
 from protocols.clocks import Place
@@ -21,10 +21,12 @@ from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites import meanings, policy, records
 from sites.clock import Clock
+from sites.colleagues import sites_seen
 from sites.database import Database, table
 from sites.evidence import require_of_record
 from sites.identity.access import AccessKind
 from sites.policy import INVESTIGATOR, MANAGER, Reader
+from sites.policy.administering import require_recordable, seen_sites
 from sites.releases import find_release, plan_of
 from sites.signing import Prove, meaning_to_keep
 from sites.tables import Delegation, Experiment, ExperimentSite, Person, Site, Training
@@ -45,36 +47,73 @@ class Setting:
     today: date
 
 
-# ------------------------------------------------------------------ delegations
+# ------------------------------------------------------------------ to record
 
 
-def record_delegation(
-    database: Database,
-    clock: Clock,
-    person: str,
-    role: str,
-    site: str,
-    experiment: str,
-    from_: date,
-    until: date | None,
-    *,
-    by: str,
-    evidence: str = "",
-) -> int:
-    """Note that a person may act in a role at a site ("" for the experiment itself); the record's number. It counts once signed.
+@dataclass(frozen=True, slots=True)
+class NewDelegation:
+    """That a person may act in a role at a site ("" for the experiment itself), to be written down by whoever keeps that log.
 
-    Dates are local to the site, both included; `evidence` is the hash of a file that `by` handed in. The same again, while it is not
-    signed, gives the same number. Only a project manager or an investigator of the site may: raises NotAssigned, InConflict; UnknownThing,
-    InvalidInput.
+    Dates are local to the site, both included; `evidence` is the hash of a file that the recorder handed in, "" for none.
     """
-    values = {"person": person, "role": role, "site": site, "experiment": experiment, "from_date": from_, "until_date": until}
+
+    person: str
+    role: str
+    site: str
+    experiment: str
+    from_date: date
+    until_date: date | None = None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTraining:
+    """That a person was trained on a version of a protocol at a site, on a local date; otherwise as `NewDelegation`."""
+
+    person: str
+    protocol: str
+    version: str
+    site: str
+    on_date: date
+    until_date: date | None = None
+    evidence: str = ""
+
+
+def record(database: Database, clock: Clock, new: NewDelegation | NewTraining, *, by: str) -> int:
+    """Write down a delegation or a training; the record's number. It counts once signed.
+
+    The same again, while it is not signed, gives the same number. A project manager or an investigator of the site may, about people they
+    manage or who have a part at that site; of anybody and anywhere else they are told as of nobody and nowhere. A training is recorded once
+    it has taken place. Raises NotAssigned, InConflict; UnknownThing, InvalidInput.
+    """
     with database.write() as connection:
         now = clock.now()
-        here = _setting(connection, experiment, site, by, now)
-        _require_keeper(connection, here, by, to=Phrase("record a delegation"))
-        _check_role(here, role)
-        _check(connection, person, from_, until, evidence, by)
-        return records.recorded(connection, _DELEGATION, AccessKind.DELEGATION_RECORDED, values | {"evidence": evidence}, by, now)
+        keeper = policy.reader(connection, by, now)
+        if isinstance(new, NewDelegation):
+            return _record_delegation(connection, keeper, new, now)
+        return _record_training(connection, keeper, new, now)
+
+
+def _record_delegation(connection: Connection, keeper: Reader, new: NewDelegation, now: datetime) -> int:
+    here = _setting(connection, new.experiment, new.site, keeper.person, now)
+    of = _require_keeper(connection, here, keeper.person, to=Phrase("record a delegation"))
+    _check_role(here, new.role)
+    require_recordable(connection, keeper, new.person, new.site, new.experiment)
+    _check(connection, new.from_date, new.until_date, new.evidence, keeper.person)
+    return records.recorded(connection, _DELEGATION, AccessKind.DELEGATION_RECORDED, asdict(new), keeper.person, of, now)
+
+
+def _record_training(connection: Connection, keeper: Reader, new: NewTraining, now: datetime) -> int:
+    of = _require_training_keeper(connection, keeper, new.site, to=Phrase("record a training"))
+    find_release(connection, new.protocol, new.version)
+    require_recordable(connection, keeper, new.person, new.site)
+    _check(connection, new.on_date, new.until_date, new.evidence, keeper.person)
+    if new.on_date > _today_at(connection, new.site, now):
+        raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=new.on_date))
+    return records.recorded(connection, _TRAINING, AccessKind.TRAINING_RECORDED, asdict(new), keeper.person, of, now)
+
+
+# ------------------------------------------------------------------ delegations
 
 
 def sign_delegation(database: Database, clock: Clock, number: int, *, by: str, prove: Prove, meaning: str | None = None) -> str:
@@ -101,45 +140,17 @@ def sign_delegation(database: Database, clock: Clock, number: int, *, by: str, p
 def end_delegation(database: Database, clock: Clock, number: int, *, by: str, on: date, why: str) -> None:
     """End a delegation: from the local date `on` it does not count any more. An end may be brought forward, never put off.
 
-    Whoever may record one may end it. Raises as `record_delegation` does, Refused when it has ended by then already.
+    Whoever may record one may end it. Raises as `record` does, Refused when it has ended by then already.
     """
     with database.write() as connection:
         now = clock.now()
-        record = records.read(connection, _DELEGATION, number)
-        here = _setting_of(connection, record, by, now)
-        _require_keeper(connection, here, by, to=Phrase("end delegation {number}", number=number))
-        records.end(connection, _DELEGATION, AccessKind.DELEGATION_ENDED, record, by, on, why, now)
+        found = _seen_record(connection, _DELEGATION, seen_delegations(policy.reader(connection, by, now)), number)
+        here = _setting_of(connection, found, by, now)
+        of = _require_keeper(connection, here, by, to=Phrase("end delegation {number}", number=number))
+        records.end(connection, _DELEGATION, AccessKind.DELEGATION_ENDED, found, by, of, on, why, now)
 
 
 # ------------------------------------------------------------------ trainings
-
-
-def record_training(
-    database: Database,
-    clock: Clock,
-    person: str,
-    protocol: str,
-    version: str,
-    site: str,
-    on: date,
-    until: date | None,
-    *,
-    by: str,
-    evidence: str = "",
-) -> int:
-    """Note that a person was trained on a version of a protocol at a site, on a local date; the record's number. It counts once signed.
-
-    Otherwise as `record_delegation`. A training is recorded once it has taken place: a date to come raises InvalidInput.
-    """
-    values = {"person": person, "protocol": protocol, "version": version, "site": site, "on_date": on, "until_date": until}
-    with database.write() as connection:
-        now = clock.now()
-        today = _check_training(connection, protocol, version, site, now)
-        _require_training_keeper(connection, values, by, now, to=Phrase("record a training"))
-        _check(connection, person, on, until, evidence, by)
-        if on > today:
-            raise InvalidInput(Phrase("{on} is still to come; record the training once it has taken place.", on=on))
-        return records.recorded(connection, _TRAINING, AccessKind.TRAINING_RECORDED, values | {"evidence": evidence}, by, now)
 
 
 def sign_training(database: Database, clock: Clock, number: int, *, by: str, prove: Prove, meaning: str | None = None) -> str:
@@ -161,9 +172,10 @@ def end_training(database: Database, clock: Clock, number: int, *, by: str, on: 
     """End a training: from the local date `on` it does not count any more. As `end_delegation`."""
     with database.write() as connection:
         now = clock.now()
-        record = records.read(connection, _TRAINING, number)
-        _require_training_keeper(connection, record, by, now, to=Phrase("end training {number}", number=number))
-        records.end(connection, _TRAINING, AccessKind.TRAINING_ENDED, record, by, on, why, now)
+        keeper = policy.reader(connection, by, now)
+        found = _seen_record(connection, _TRAINING, seen_trainings(keeper), number)
+        of = _require_training_keeper(connection, keeper, found["site"], to=Phrase("end training {number}", number=number))
+        records.end(connection, _TRAINING, AccessKind.TRAINING_ENDED, found, by, of, on, why, now)
 
 
 def _locale_of(connection: Connection, person: str) -> str:
@@ -193,19 +205,28 @@ def _setting_of(connection: Connection, record: Mapping[str, Any], by: str, now:
         raise UnknownThing(records.unknown(_DELEGATION, record["id"])) from None
 
 
+def _seen_record(connection: Connection, log: Table, seen: ColumnElement[bool], number: int) -> Mapping[str, Any]:
+    """A record that whoever asks sees; any other is as unknown as one that is not there. Raises UnknownThing."""
+    row = connection.execute(select(log).where(log.c.id == number, seen)).mappings().first()
+    if row is None:
+        raise UnknownThing(records.unknown(log, number))
+    return dict(row)
+
+
 def _require(connection: Connection, here: Setting, by: str, role: str, *, to: str, qualified: bool = False) -> str:
     """Let someone act as manager of the experiment, or as investigator of the site; gives whom they deputise for."""
     at, plan = ("" if role == MANAGER else here.site), (here.plan if qualified else None)
     return policy.require(connection, by, role, site=at, experiment=here.experiment, on=here.today, to=to, plan=plan)
 
 
-def _require_keeper(connection: Connection, here: Setting, by: str, *, to: str) -> None:
+def _require_keeper(connection: Connection, here: Setting, by: str, *, to: str) -> str:
+    """Let someone keep the log there: whom they do it for as a deputy."""
     try:
-        _require(connection, here, by, MANAGER, to=to)
+        return _require(connection, here, by, MANAGER, to=to)
     except NotAssigned:
         if not here.site:
             raise
-        _require(connection, here, by, INVESTIGATOR, to=to)
+        return _require(connection, here, by, INVESTIGATOR, to=to)
 
 
 def _under_way(connection: Connection, record: Mapping[str, Any], now: datetime) -> list[Setting]:
@@ -223,11 +244,26 @@ def _today_at(connection: Connection, site: str, now: datetime) -> date:
     return clocks.local_date(now, Place(row["territory"], row["timezone"]) if row else Place())
 
 
-def _require_training_keeper(connection: Connection, record: Mapping[str, Any], by: str, now: datetime, *, to: str) -> None:
-    """A project manager of anything, or an investigator of the site in anything: what they write counts for nothing until it is signed."""
-    reader = policy.reader(connection, by, now)
-    if not reader.is_some_manager and not reader.investigates(record["site"]):
+def _require_training_keeper(connection: Connection, keeper: Reader, site: str, *, to: str) -> str:
+    """Let a project manager of the site, or an investigator of it in anything, keep its trainings: whom they do it for as a deputy.
+
+    What they write counts for nothing until it is signed. A site that is not theirs to see is as unknown as one that is not there.
+    """
+    if not keeper.is_some_manager and not keeper.is_some_investigator:
         raise NotAssigned(Phrase("Only a project manager or an investigator of the site may {to}.", to=to))
+    if not _keeps_trainings(connection, keeper, site):
+        if site in {one["code"] for one in sites_seen(connection, keeper)}:
+            raise NotAssigned(Phrase("Only a project manager or an investigator of the site may {to}.", to=to))
+        raise UnknownThing(Phrase("There is no {code} here that you may see.", code=site))
+    return "" if _keeps_trainings(connection, keeper.in_own_right, site) else min(keeper.deputises)
+
+
+def _keeps_trainings(connection: Connection, keeper: Reader, site: str) -> bool:
+    if not site:
+        return keeper.is_some_manager or keeper.investigates("")
+    known = seen_sites(keeper) if keeper.is_some_manager else false()
+    where = true() if keeper.investigates(site) else known
+    return connection.execute(select(_SITE.c.code).where(_SITE.c.code == site, where)).first() is not None
 
 
 def _require_training_signer(connection: Connection, record: Mapping[str, Any], by: str, now: datetime) -> tuple[str, str]:
@@ -279,17 +315,7 @@ def _check_role(here: Setting, role: str) -> None:
         raise InvalidInput(Phrase("{role!r} is a role of a site: say at which one the delegation holds.", role=role))
 
 
-def _check_training(connection: Connection, protocol: str, version: str, site: str, now: datetime) -> date:
-    """The date at the site of a training, once its protocol and site are known to be there."""
-    find_release(connection, protocol, version)
-    if site and connection.execute(select(_SITE.c.code).where(_SITE.c.code == site)).first() is None:
-        raise UnknownThing(Phrase("There is no site {site}; `insitu site list` shows those there are.", site=site))
-    return _today_at(connection, site, now)
-
-
-def _check(connection: Connection, person: str, from_: date, until: date | None, evidence: str, by: str) -> None:
-    if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
-        raise UnknownThing(Phrase("There is no person {person!r}; `insitu person list` shows those there are.", person=person))
+def _check(connection: Connection, from_: date, until: date | None, evidence: str, by: str) -> None:
     if until is not None and until < from_:
         raise InvalidInput(Phrase("The last day, {until}, is before the first, {from_}.", until=until, from_=from_))
     if evidence:

@@ -13,16 +13,20 @@ from sqlalchemy import Connection, Table, insert, or_, select, update
 
 from protocols.errors import InvalidInput, Refused, UnknownThing
 from protocols.forms import says_nothing
+from protocols.keys import folded
 from protocols.phrase import Phrase
 from sites.database import table
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.tables import Delegation
 
 _DELEGATION = table(Delegation)
 
 
-def recorded(connection: Connection, log: Table, kind: AccessKind, values: Mapping[str, Any], by: str, now: datetime) -> int:
-    """The number of a record with these values: a new one, or the same one that still waits for its signature."""
+def recorded(connection: Connection, log: Table, kind: AccessKind, values: Mapping[str, Any], by: str, of: str, now: datetime) -> int:
+    """The number of a record with these values: a new one, or the same one that still waits for its signature.
+
+    `of` is whom `by` deputises for, "" for nobody.
+    """
     same = [log.c[name] == value if value is not None else log.c[name].is_(None) for name, value in values.items()]
     known = select(log.c.id).where(*same, log.c.signed_at.is_(None), log.c.ended_on.is_(None))
     if (number := connection.execute(known).scalar()) is not None:
@@ -30,7 +34,7 @@ def recorded(connection: Connection, log: Table, kind: AccessKind, values: Mappi
     blank = {"signed_by": "", "signed_role": "", "meaning": "", "ended_by": "", "ended_why": ""}
     key = connection.execute(insert(log).values(dict(values) | blank | {"recorded_by": by, "recorded_at": now})).inserted_primary_key
     assert key is not None
-    note(connection, kind, now, person=values["person"], by=by, number=key[0], **_plain(values))
+    note(connection, kind, now, person=values["person"], by=by, number=key[0], **_plain(values), **in_place_of(of))
     return int(key[0])
 
 
@@ -61,7 +65,7 @@ def sign(
     now: datetime,
 ) -> None:
     """Sign a record in a role, as the deputy of `of` ("" for nobody). Raises Refused for one's own, or one signed or ended before."""
-    if record["person"] in (by, of):
+    if folded(record["person"]) in (folded(by), folded(of)):
         raise Refused(Phrase("Nobody signs a record of their own, nor in the place of the person it is of. Someone else must sign it."))
     values = {"signed_by": by, "signed_role": role, "signed_at": now, "meaning": meaning}
     unsigned = (log.c.id == record["id"], log.c.signed_at.is_(None), log.c.ended_on.is_(None))
@@ -72,7 +76,7 @@ def sign(
 
 
 def end(
-    connection: Connection, log: Table, kind: AccessKind, record: Mapping[str, Any], by: str, on: date, why: str, now: datetime
+    connection: Connection, log: Table, kind: AccessKind, record: Mapping[str, Any], by: str, of: str, on: date, why: str, now: datetime
 ) -> None:
     """End a record from a day on, which may come before the end it has, never after. Raises Refused, InvalidInput without a reason."""
     if says_nothing(why):
@@ -80,7 +84,8 @@ def end(
     still = (log.c.id == record["id"], or_(log.c.ended_on.is_(None), log.c.ended_on > on))
     if connection.execute(update(log).where(*still).values(ended_on=on, ended_by=by, ended_why=why.strip())).rowcount != 1:
         raise Refused(Phrase("Record {number} has ended by then already; an end is never put off.", number=record["id"]))
-    note(connection, kind, now, person=record["person"], by=by, number=record["id"], on=on.isoformat(), why=why.strip())
+    said = {"number": record["id"], "on": on.isoformat(), "why": why.strip()} | in_place_of(of)
+    note(connection, kind, now, person=record["person"], by=by, **said)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, insert, select, update
 
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidImport, Refused, UnknownThing, did_you_mean
+from protocols.keys import folded
 from protocols.needs import MANAGER
 from protocols.phrase import Phrase
-from sites import policy, sheets
+from sites import keys, policy, sheets
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.policy import administering
 from sites.sheets import KEYS, KINDS, Row, Sheet
 from sites.tables import Assignment, Experiment, Person, Release, Site
@@ -41,7 +42,7 @@ def import_file(
     sheet = sheets.read(text, file)
     with database.write() as connection:
         if by:
-            administering.require_whole(_reader(connection, by, clock), Phrase("import a file"))
+            administering.require_whole_themselves(_reader(connection, by, clock), Phrase("import a file"))
         written, rows = _written(connection, sheet, set(kinds))
         if clock and any(rows.values()):
             note(connection, AccessKind.REGISTRY_IMPORTED, clock.now(), by=by, file=file, rows=_told(rows))
@@ -151,7 +152,7 @@ def _save(database: Database, clock: Clock, kind: str, values: Mapping[str, str]
     sheet, target, (name,) = sheets.row_of(kind, given), _TABLES[kind], KEYS[kind]
     with database.write() as connection:
         queue_up(connection)
-        administering.require_whole(policy.reader(connection, by, clock.now()), _WHAT[kind])
+        of = _require_saving(policy.reader(connection, by, clock.now()), kind)
         before = _before(connection, sheet, target, name, given.get(name, ""), new)
         if sheet.problems:
             raise InvalidImport(sheet.problems)
@@ -160,7 +161,15 @@ def _save(database: Database, clock: Clock, kind: str, values: Mapping[str, str]
         if changed:
             write = insert(target) if new else update(target).where(target.c[name] == row[name])
             connection.execute(write.values(row))
-            _note_change(connection, kind, row[name], changed, by, clock)
+            _note_change(connection, kind, row[name], changed, by, clock, of)
+
+
+def _require_saving(reader: policy.Reader, kind: str) -> str:
+    """Let a manager of everything write a row: whom they do it for. A person's row holds a contact, so no deputy writes it."""
+    if kind == "people":
+        administering.require_whole_themselves(reader, _WHAT[kind])
+        return ""
+    return administering.require_whole(reader, _WHAT[kind])
 
 
 def _before(connection: Connection, sheet: Sheet, target: Table, name: str, key: str, new: bool) -> Mapping[str, Any]:
@@ -170,15 +179,15 @@ def _before(connection: Connection, sheet: Sheet, target: Table, name: str, key:
         if found is None:
             raise UnknownThing(Phrase("There is no {code} here that you may see.", code=key))
         return dict(found)
-    taken = connection.execute(select(target.c[name]).where(func.lower(target.c[name]) == key.lower())).scalar()
+    taken = keys.taken(connection, target.c[name], key)
     if taken is not None:
         sheet.blame(0, "duplicate", Phrase("There is one already: {taken}. Choose another.", taken=taken), name)
     return {}
 
 
-def _note_change(connection: Connection, kind: str, key: str, changed: dict[str, Any], by: str, clock: Clock) -> None:
+def _note_change(connection: Connection, kind: str, key: str, changed: dict[str, Any], by: str, clock: Clock, of: str) -> None:
     if kind == "sites":
-        note(connection, AccessKind.SITE_CHANGED, clock.now(), by=by, site=key, changed=changed)
+        note(connection, AccessKind.SITE_CHANGED, clock.now(), by=by, site=key, changed=changed, **in_place_of(of))
         return
     for about, part in ((AccessKind.PERSON_CHANGED, changed.keys() - _CONTACT), (AccessKind.CONTACT_CHANGED, changed.keys() & _CONTACT)):
         if part:
@@ -216,10 +225,10 @@ def _plain(value: Any) -> str | None:
 
 def _written(connection: Connection, sheet: Sheet, kinds: set[str]) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """What `import_file` gives, and the rows that were added or changed."""
+    queue_up(connection)  # before the look at what there is: two imports at once must not each add the other's twin
     _check_names(connection, sheet)
     if errors := sorted((one for one in sheet.problems if one.level == "error"), key=lambda problem: problem.line):
         raise InvalidImport(errors)
-    queue_up(connection)
     done = {kind: _upsert(connection, kind, sheet.rows[kind]) for kind in KINDS if kind in kinds}
     counts = {kind: counted for kind, (counted, _) in done.items()}
     return counts | {"warnings": [str(problem) for problem in sheet.problems]}, {kind: rows for kind, (_, rows) in done.items()}
@@ -278,6 +287,7 @@ def _no_such(kind: str, name: str, known: Iterable[str]) -> Phrase:
 
 def _check_names(connection: Connection, sheet: Sheet) -> None:
     _check_duplicates(sheet)
+    _check_twins(connection, sheet)
     if not sheet.rows["assignments"]:
         return
     known = {
@@ -290,6 +300,8 @@ def _check_names(connection: Connection, sheet: Sheet) -> None:
         for name, names in known.items():
             if row.values[name] and row.values[name] not in names:
                 message = _no_such(name, row.values[name], names)
+                if twin := keys.written(row.values[name], names):
+                    message = keys.said(row.values[name], twin)
                 sheet.blame(row.line, f"unknown_{name}", message, f"{row.path}.{name}".lstrip("."))
         _check_role(row, roles, sheet)
 
@@ -298,12 +310,25 @@ def _check_duplicates(sheet: Sheet) -> None:
     for kind in KINDS:
         first: dict[Key, int] = {}
         for row in sheet.rows[kind]:
-            key = tuple(value.casefold() for value in _key(kind, row.values))
+            key = tuple(folded(value) for value in _key(kind, row.values))
             if key in first:
                 name = " ".join(filter(None, _key(kind, row.values)))
                 said = Phrase("{name!r} is in the file twice, first on line {line}.", name=name, line=first[key])
                 sheet.blame(row.line, "duplicate", said, row.path)
             first.setdefault(key, row.line)
+
+
+def _check_twins(connection: Connection, sheet: Sheet) -> None:
+    """Refuse what is there already under other letters; what was let in before stays, is told of, and can be imported as it is."""
+    for kind, column in (("sites", _SITE.c.code), ("people", _PERSON.c.id)):
+        known = set(connection.execute(select(column)).scalars()) if sheet.rows[kind] else set()
+        for row in sheet.rows[kind]:
+            (name,) = KEYS[kind]
+            if twin := keys.written(row.values[name], known):
+                sheet.blame(row.line, "duplicate", keys.said(row.values[name], twin), f"{row.path}.{name}".lstrip("."))
+    for group in keys.twins(connection):
+        message = Phrase("{keys} differ by capitals alone, and are taken for one another.", keys=", ".join(group))
+        sheet.blame(0, "twins", message, warn=True)
 
 
 def _check_role(row: Row, roles: Mapping[str, set[str]], sheet: Sheet) -> None:

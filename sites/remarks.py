@@ -18,6 +18,7 @@ from protocols.phrase import Phrase
 from sites import policy
 from sites.checkpoints import CheckpointId
 from sites.database import table
+from sites.identity.access import in_place_of
 from sites.snapshot import Loaded
 from sites.tables import Remark
 
@@ -66,7 +67,8 @@ def decline(connection: Connection, loaded: Loaded, name: CheckpointId, by: str,
         raise IllegalTransition(Phrase("{checkpoint} asks nobody now, so there is nothing to decline.", checkpoint=str(name)))
     place, _ = place_of(loaded.state, name.site)
     on = clocks.local_date(now, place)
-    if not policy.holds(connection, by, role, site=name.site, experiment=loaded.code, on=on):
+    stands = policy.standing(connection, by, role, site=name.site, experiment=loaded.code, on=on)
+    if not stands.holds:
         policy.require(
             connection, by, role, site=name.site, experiment=loaded.code, on=on, to=Phrase("decline {checkpoint}", checkpoint=str(name))
         )
@@ -74,7 +76,7 @@ def decline(connection: Connection, loaded: Loaded, name: CheckpointId, by: str,
     if (earlier := connection.execute(_SAID_BY, row).scalar()) is not None:
         return int(earlier), ()
     number = _inserted(connection, row)
-    return number, (_fact(FactKind.CHECKPOINT_DECLINED, name, now, by, role, remark=number, reason=text),)
+    return number, (_fact(FactKind.CHECKPOINT_DECLINED, name, now, by, role, remark=number, reason=text, **in_place_of(stands.of)),)
 
 
 def ask(connection: Connection, loaded: Loaded, name: CheckpointId, by: str, text: str, now: datetime) -> Told:
@@ -98,7 +100,7 @@ def answer(connection: Connection, loaded: Loaded, name: CheckpointId, number: i
     words = said(text)
     place, _ = place_of(loaded.state, name.site)
     on = clocks.local_date(now, place)
-    policy.require_manager(
+    of = policy.require_manager(
         connection, by, experiment=loaded.code, on=on, to=Phrase("answer a question about {checkpoint}", checkpoint=str(name))
     )
     asked = next((one for one in about(connection, loaded.id, name) if (one["id"], one["kind"]) == (number, "question")), None)
@@ -107,7 +109,8 @@ def answer(connection: Connection, loaded: Loaded, name: CheckpointId, number: i
     values = {"number": number, "new_answer": words, "new_answered_by": by, "new_answered_at": now}
     if connection.execute(_UNANSWERED, values).rowcount != 1:
         raise IllegalTransition(Phrase("Question {number} was answered already. Reload the page to read the answer.", number=number))
-    return number, (_fact(FactKind.QUESTION_ANSWERED, name, now, by, MANAGER, remark=number, asker=asked["by"], text=words),)
+    data = {"remark": number, "asker": asked["by"], "text": words} | in_place_of(of)
+    return number, (_fact(FactKind.QUESTION_ANSWERED, name, now, by, MANAGER, **data),)
 
 
 def said(text: str) -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, literal_column, or_, select, union_all
 
 from protocols.errors import NotAssigned
 from protocols.phrase import Phrase
@@ -19,10 +19,11 @@ from sites import policy
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
 from sites.folding import folded, mentions
-from sites.identity.access import AccessKind, entries, note
+from sites.identity.access import AccessKind, entries, in_place_of, note
+from sites.identity.seen import last_seen
 from sites.meanings import ACCESS_REVIEW
-from sites.policy import Reader, in_force
-from sites.policy.acting import deputising
+from sites.policy import Reader
+from sites.policy.acting import dated, lent
 from sites.policy.administering import seen_assignments, today
 from sites.signing import Prove, meaning_to_keep
 from sites.tables import Account, Assignment, Deputy, Person
@@ -40,7 +41,8 @@ def rights(
     """A page of who may act today, as whom, where, by the person's name: `{"items", "total", "page", "pages"}`.
 
     Each item has `NAMES`: `assignment` is the number of the one it rests on, `of` the person it is held for as a deputy ("" for oneself),
-    `account` one of `none`, `open`, `closed`, `dormant` whether they have not come for 90 days, or never. `only="dormant"` keeps these.
+    `account` one of `none`, `open`, `closed`, `dormant` whether they have not come for 90 days by any way, or never. `only="dormant"`
+    keeps these.
     """
     with database.read() as connection:
         held = _rights(connection, reader)
@@ -60,7 +62,7 @@ def all_rights(connection: Connection, reader: Reader) -> Iterator[dict[str, Any
 
 
 def dormant(connection: Connection, reader: Reader) -> int:
-    """How many people hold a role today, can sign in, and have not for 90 days."""
+    """How many people hold a role today, can sign in, and have not come for 90 days."""
     held = _rights(connection, reader)
     where = (held.c.account.is_not(None), held.c.disabled_at.is_(None), _is_dormant(held, reader))
     return int(connection.execute(select(func.count(held.c.person.distinct())).where(*where)).scalar_one())
@@ -82,6 +84,7 @@ def sign_review(database: Database, clock: Clock, *, by: str, prove: Prove, mean
         said = meaning_to_keep(ACCESS_REVIEW, meaning, locale)
         done = _marked(connection, reader)
         told: dict[str, Any] = done | {"meaning": said, "experiments": sorted(reader.managed or ())}
+        told |= in_place_of(*(() if reader.in_own_right.managed == reader.managed else reader.deputises))
         note(connection, AccessKind.ACCESS_REVIEWED, clock.now(), person=by, by=by, **told)
     return done
 
@@ -109,24 +112,26 @@ def _marked(connection: Connection, reader: Reader) -> dict[str, Any]:
 
 
 def _rights(connection: Connection, reader: Reader) -> Any:
-    """Assignments in force with their holders, and again with the deputies of these, as one table."""
+    """Assignments in force with their holders, and again with the deputies of these, as one table, closed accounts among them."""
     on, seen = today(reader), seen_assignments(connection, reader)
     columns = [_ASSIGNMENT.c[name] for name in ("role", "site", "experiment", "from_date", "until_date")]
-    account = [_ACCOUNT.c.seen_at, _ACCOUNT.c.disabled_at, _ACCOUNT.c.person.label("account")]
+    came = last_seen()
+    account = [came.c.seen_at, _ACCOUNT.c.disabled_at, _ACCOUNT.c.person.label("account")]
     number = _ASSIGNMENT.c.id.label("assignment")
     nobody: tuple[Any, ...] = (literal_column("''").label("of"), literal_column("''").label("of_name"))
     own = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *nobody, *account)
-    own = _joined(own.join_from(_ASSIGNMENT, _PERSON, _PERSON.c.id == _ASSIGNMENT.c.person), seen, on)
+    own = _joined(own.join_from(_ASSIGNMENT, _PERSON, _PERSON.c.id == _ASSIGNMENT.c.person), came, seen, on)
     of = (_ASSIGNMENT.c.person.label("of"), _OTHER.c.name.label("of_name"))
-    lent = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *of, *account)
-    lent = lent.join_from(_ASSIGNMENT, _DEPUTY, _DEPUTY.c.person == _ASSIGNMENT.c.person)
-    lent = lent.join(_PERSON, _PERSON.c.id == _DEPUTY.c.deputy).join(_OTHER, _OTHER.c.id == _ASSIGNMENT.c.person)
-    lent = _joined(lent, seen, on).where(deputising(on))
-    return union_all(own, lent).subquery("held")
+    theirs = select(_PERSON.c.id.label("person"), _PERSON.c.name, *columns, number, *of, *account)
+    theirs = theirs.join_from(_ASSIGNMENT, _DEPUTY, _DEPUTY.c.person == _ASSIGNMENT.c.person)
+    theirs = theirs.join(_PERSON, _PERSON.c.id == _DEPUTY.c.deputy).join(_OTHER, _OTHER.c.id == _ASSIGNMENT.c.person)
+    theirs = _joined(theirs, came, seen, on).where(lent(on))
+    return union_all(own, theirs).subquery("held")
 
 
-def _joined(query: Select[Any], seen: ColumnElement[bool], on: Any) -> Select[Any]:
-    return query.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).where(seen, in_force(on))
+def _joined(query: Select[Any], came: Subquery, seen: ColumnElement[bool], on: Any) -> Select[Any]:
+    query = query.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).outerjoin(came, came.c.person == _PERSON.c.id)
+    return query.where(seen, dated(on))
 
 
 def _order(held: Any) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from protocols.facts import FactKind
 from sites.database import Database
 from sites.disclosure import journal
-from sites.policy import Access
+from sites.policy import View
 
 VALID, VOID, EARLIER = "valid", "void", "earlier"
 _SIGNED = (FactKind.ANSWERS_SIGNED.value,)
@@ -45,7 +45,7 @@ class Signed:
     reason: str = ""
 
 
-def signatures(database: Database, code: str, access: Access | None = None) -> list[Signed]:
+def signatures(database: Database, code: str, access: View) -> list[Signed]:
     """Every signature that a reader sees, oldest first. Raises UnknownThing."""
     signed = journal(database, code, access, kinds=_SIGNED)
     if not signed:

@@ -62,9 +62,10 @@ def manned(database: Database, protocol: Protocol, now: datetime, *, also: Colle
 
 
 def everyone(database: Database) -> list[tuple[str, str]]:
-    """Every person, (id, name), by name."""
+    """Every person whose account is not closed, (id, name), by name."""
+    query = select(_PERSON.c.id, _PERSON.c.name).where(~policy.is_closed(_PERSON.c.id)).order_by(folded(_PERSON.c.name))
     with database.read() as connection:
-        return [(row.id, row.name) for row in connection.execute(select(_PERSON.c.id, _PERSON.c.name).order_by(folded(_PERSON.c.name)))]
+        return [(row.id, row.name) for row in connection.execute(query)]
 
 
 def known_sites(database: Database) -> list[dict[str, str]]:

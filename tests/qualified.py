@@ -6,6 +6,7 @@ from datetime import date
 
 from sites import inbox, qualifications
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.signing import unasked
 
 INVESTIGATOR = "principal_investigator"
@@ -18,7 +19,7 @@ def today(ledger: Ledger) -> date:
 def delegate(ledger: Ledger, code: str, person: str, role: str, site: str, *, by: str, from_: date | None = None) -> int:
     """Record and sign a delegation; its number."""
     given = (person, role, site, code, from_ or today(ledger), None)
-    number = qualifications.record_delegation(ledger.database, ledger.clock, *given, by=by)
+    number = qualifications.record(ledger.database, ledger.clock, qualifications.NewDelegation(*given), by=by)
     qualifications.sign_delegation(ledger.database, ledger.clock, number, by=by, prove=unasked)
     return number
 
@@ -27,7 +28,7 @@ def train(ledger: Ledger, code: str, person: str, site: str, *, by: str, on: dat
     """Record and sign a training on the experiment's protocol; its number."""
     protocol = inbox.protocol_of(ledger.database, code)
     given = (person, protocol.id, protocol.version, site, on or today(ledger), None)
-    number = qualifications.record_training(ledger.database, ledger.clock, *given, by=by)
+    number = qualifications.record(ledger.database, ledger.clock, qualifications.NewTraining(*given), by=by)
     qualifications.sign_training(ledger.database, ledger.clock, number, by=by, prove=unasked)
     return number
 
@@ -41,7 +42,7 @@ def qualify_site(ledger: Ledger, code: str, site: str, *, manager: str, investig
 
 def qualify_town(ledger: Ledger, code: str, *others: str) -> None:
     """Let the town's holders of the site roles act at every site of an experiment; or the others named, who hold these roles as well."""
-    for site in inbox.status(ledger.database, code, ledger.clock.now())["sites"]:
+    for site in inbox.status(ledger.database, code, ledger.clock.now(), access=EVERYTHING)["sites"]:
         people = {"manager": "project_manager", "investigator": INVESTIGATOR, "coordinator": "site_coordinator"}
         if not others:
             qualify_site(ledger, code, site["code"], **people)

@@ -10,7 +10,7 @@ from insitu.api.answers import LINKED, PAGED, reads, writes
 from insitu.api.idempotency import Once
 from insitu.api.paging import Paged, link
 from insitu.api.route import PREFIX, noun
-from insitu.api.shapes.experiments import Board, Deadline, Fact, Gate, Launch, Launched, Managed, Standing, State, Summary
+from insitu.api.shapes.experiments import Board, BoardGate, Deadline, Fact, Launch, Launched, Managed, Standing, State, Summary
 from insitu.entrance.visitor import GlobalManager, SeesExperiment, SignedIn
 from sites import inbox, portfolio
 
@@ -79,7 +79,7 @@ def experiment(seen: SeesExperiment) -> Any:
     return _board(seen)
 
 
-@router.get("/experiments/{code}/gates", response_model=list[Gate], responses=reads(404), operation_id="listGates")
+@router.get("/experiments/{code}/gates", response_model=list[BoardGate], responses=reads(404), operation_id="listGates")
 def gates(seen: SeesExperiment) -> Any:
     """List an experiment's gates
 
@@ -90,7 +90,7 @@ def gates(seen: SeesExperiment) -> Any:
 
 def _board(seen: SeesExperiment) -> dict[str, Any]:
     visitor, doors = seen.visitor, seen.visitor.doors
-    return inbox.status(doors.database, seen.code, doors.clock.now(), visitor.locale, seen.access)
+    return inbox.status(doors.database, seen.code, doors.clock.now(), visitor.locale, access=seen.access)
 
 
 @router.get("/experiments/{code}/journal", response_model=list[Fact], responses=reads(404, headers=LINKED), operation_id="listFacts")

@@ -13,6 +13,7 @@ from insitu.api.route import noun
 from insitu.api.shapes.common import Moment, Shown
 from insitu.entrance.visitor import SignedIn, seen_experiment
 from notifications.dispatch import sent
+from sites.policy import EVERYTHING
 
 router = noun("notices")
 State = Literal["sending", "sent", "failed", "refused", "postponed", "digested", "muted", "dropped"]
@@ -81,9 +82,9 @@ def notices(
     if experiment:
         found = sent(database, experiment, seen_experiment(visitor, experiment).access, **chosen)
     elif visitor.reader.is_manager:
-        found = sent(database, **chosen)
+        found = sent(database, None, EVERYTHING, **chosen)
     else:
-        found = [one | {"error": ""} for one in sent(database, person=visitor.person, **chosen)]
+        found = [one | {"error": ""} for one in sent(database, None, EVERYTHING, person=visitor.person, **chosen)]
     if len(found) == limit:
         link(request, response, {"next": {"before": found[-1]["id"]}})
     return found

@@ -69,19 +69,8 @@ def record_delegation(body: NewDelegation, visitor: SignedIn, once: Once) -> Any
     doors = visitor.doors
 
     def record() -> dict[str, Any]:
-        number = qualifications.record_delegation(
-            doors.database,
-            doors.clock,
-            body.person,
-            body.role,
-            body.site or "",
-            body.experiment,
-            body.from_,
-            body.until,
-            by=visitor.person,
-            evidence=body.evidence,
-        )
-        return {"id": number}
+        new = qualifications.NewDelegation(body.person, body.role, body.site or "", body.experiment, body.from_, body.until, body.evidence)
+        return {"id": qualifications.record(doors.database, doors.clock, new, by=visitor.person)}
 
     return once.once({"delegation": body.model_dump(mode="json")}, record)
 
@@ -159,19 +148,8 @@ def record_training(body: NewTraining, visitor: SignedIn, once: Once) -> Any:
     doors = visitor.doors
 
     def record() -> dict[str, Any]:
-        number = qualifications.record_training(
-            doors.database,
-            doors.clock,
-            body.person,
-            body.protocol,
-            body.version,
-            body.site or "",
-            body.on,
-            body.until,
-            by=visitor.person,
-            evidence=body.evidence,
-        )
-        return {"id": number}
+        new = qualifications.NewTraining(body.person, body.protocol, body.version, body.site or "", body.on, body.until, body.evidence)
+        return {"id": qualifications.record(doors.database, doors.clock, new, by=visitor.person)}
 
     return once.once({"training": body.model_dump(mode="json")}, record)
 

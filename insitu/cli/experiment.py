@@ -55,13 +55,14 @@ def status(
     """Show an experiment's gate board, with why each closed gate is closed; without one, list the experiments."""
     from sites import inbox
     from sites.clock import SystemClock
+    from sites.policy import EVERYTHING
 
     here = opened(data)
     if experiment is None:
         found = inbox.experiments(here.database, here.locale)
         as_json(found) if json else _show_experiments(here, found)
     else:
-        board = inbox.status(here.database, experiment, SystemClock().now(), here.locale)
+        board = inbox.status(here.database, experiment, SystemClock().now(), here.locale, access=EVERYTHING)
         as_json(board) if json else _show_board(here, board)
 
 
@@ -79,7 +80,7 @@ def _show_board(here: Opened, board: dict[str, Any]) -> None:
     typer.echo(f"{here.word('state')}: {board['state']}   {here.word('phase')}: {board['phase']}")
     typer.echo(", ".join(f"{site['code']} {site['state']}" for site in board["sites"]))
     headers = [here.word(name) for name in ("gate", "site", "round", "status", "due", "waiting_for")]
-    rows = ([gate["title"], gate["site"], gate["round"], gate["status"], _due(here, gate), _waiting(gate)] for gate in board["gates"])
+    rows = ([gate["title"], gate["site"], gate["round"], gate["status"], _due(here, gate), _waiting(here, gate)] for gate in board["gates"])
     as_table(headers, rows, empty=here.word("nothing"))
     for incident in board["incidents"]:
         typer.echo(f"! {day(incident['at'])} {incident['message']}")
@@ -89,8 +90,11 @@ def _due(here: Opened, gate: dict[str, Any]) -> str:
     return f"{gate['due_on']} {here.word('late')}" if gate["late"] else gate["due_on"] or ""
 
 
-def _waiting(gate: dict[str, Any]) -> str:
-    return "\n".join(f"{one['what']} ({one['role']})" if one["role"] else one["what"] for one in gate["waiting_for"])
+def _waiting(here: Opened, gate: dict[str, Any]) -> str:
+    vacant = {role: f"{role}: {here.word('vacant')}" for role in gate["vacant"]}
+    return "\n".join(
+        f"{one['what']} ({vacant.get(one['role'], one['role'])})" if one["role"] else one["what"] for one in gate["waiting_for"]
+    )
 
 
 def hold(
@@ -126,9 +130,10 @@ def journal(experiment: Code, json: Json = False, data: Data = None) -> None:
     from json import dumps
 
     from sites import inbox
+    from sites.policy import EVERYTHING
 
     here = opened(data)
-    facts = inbox.journal(here.database, experiment)
+    facts = inbox.journal(here.database, experiment, EVERYTHING)
     if json:
         as_json(facts)
         return
@@ -147,9 +152,10 @@ def notices(
 ) -> None:
     """List what was sent to whom, when, by which channel, and the result."""
     from notifications.dispatch import sent
+    from sites.policy import EVERYTHING
 
     here = opened(data)
-    found = sent(here.database, experiment)
+    found = sent(here.database, experiment, EVERYTHING)
     if json:
         as_json(found)
         return

@@ -52,11 +52,12 @@ def record_delegation(
     data: Data = None,
 ) -> None:
     """Note that a person may act in a role at a site; it counts once the investigator has signed it."""
-    from sites.qualifications import record_delegation as record
+    from sites.qualifications import NewDelegation, record
 
     here = opened(data)
-    given = (person, role, site, experiment, _day(here, from_), until.date() if until else None)
-    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence, by))
+    days = (_day(here, from_), until.date() if until else None)
+    new = NewDelegation(person, role, site, experiment, *days, _kept(here, evidence, by))
+    number = record(here.database, here.ledger.clock, new, by=by)
     _say(here, json, "delegation_recorded", number, person=person, role=role)
 
 
@@ -110,14 +111,14 @@ def record_training(
     data: Data = None,
 ) -> None:
     """Note that a person was trained on a version of a protocol; it counts once the investigator has signed it."""
-    from sites.qualifications import record_training as record
+    from sites.qualifications import NewTraining, record
     from sites.releases import find_release
 
     here = opened(data)
     with here.database.read() as connection:
         found = find_release(connection, protocol, version)["version"]
-    given = (person, protocol, found, site, _day(here, on), until.date() if until else None)
-    number = record(here.database, here.ledger.clock, *given, by=by, evidence=_kept(here, evidence, by))
+    new = NewTraining(person, protocol, found, site, _day(here, on), until.date() if until else None, _kept(here, evidence, by))
+    number = record(here.database, here.ledger.clock, new, by=by)
     _say(here, json, "training_recorded", number, person=person, protocol=f"{protocol} {found}")
 
 

@@ -28,6 +28,7 @@ from sites import inbox, registry
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.accounts import create_account
+from sites.policy import EVERYTHING
 from sites.readiness import make_ready
 from sites.settings import Settings
 from sites.tables import Experiment, Track
@@ -124,10 +125,10 @@ def _outcome(story: Story, running: services.Running, mail: MailServer, seconds:
     from notifications.dispatch import sent
 
     run = _closed_run(story, running)
-    deliveries = sent(running.database, story.code)
+    deliveries = sent(running.database, story.code, EVERYTHING)
     return {
         "experiment": story.code,
-        "state": inbox.status(running.database, story.code, story.clock.now())["state"],
+        "state": inbox.status(running.database, story.code, story.clock.now(), access=EVERYTHING)["state"],
         "prefect": f"{running.settings.prefect_ui_url}/runs/flow-run/{run}",
         "prefect_state": CLOSED[1],
         "documents": [str(file) for file in _write_documents(story, running)],
@@ -167,7 +168,7 @@ def _write_documents(story: Story, running: services.Running) -> list[Path]:
     folder = running.settings.data / "documents"
     folder.mkdir(exist_ok=True)
     written = []
-    for fact in inbox.journal(running.database, story.code):
+    for fact in inbox.journal(running.database, story.code, EVERYTHING):
         for made in (fact["data"].get("result") or {}).get("documents", []):
             file = folder / made["name"]
             file.write_bytes(running.ledger.document(made["hash"])["content"])

@@ -16,7 +16,8 @@ from sites import inbox
 from sites.clock import SetClock
 from sites.database import table
 from sites.ledger import Ledger
-from sites.qualifications import record_delegation, record_training, sign_delegation, sign_training
+from sites.policy import EVERYTHING
+from sites.qualifications import NewDelegation, NewTraining, record, sign_delegation, sign_training
 from sites.signing import unasked
 from sites.tables import Notice, Step
 
@@ -116,10 +117,10 @@ class Story:
     def _qualify(self, person: str, role: str, site: str, *, by: str) -> None:
         """Record and sign a person's delegation and training: the protocol's site roles require both."""
         database, clock, today = self.ledger.database, self.clock, self.clock.now().date()
-        number = record_delegation(database, clock, person, role, site, self.code, today, None, by=by)
+        number = record(database, clock, NewDelegation(person, role, site, self.code, today), by=by)
         sign_delegation(database, clock, number, by=by, prove=unasked)
         protocol = inbox.protocol_of(database, self.code)
-        number = record_training(database, clock, person, protocol.id, protocol.version, site, today, None, by=by)
+        number = record(database, clock, NewTraining(person, protocol.id, protocol.version, site, today), by=by)
         sign_training(database, clock, number, by=by, prove=unasked)
 
     def _review(self, round_: int, version: str) -> None:
@@ -188,7 +189,7 @@ class Story:
             return bool(connection.execute(due).scalar())
 
     def _happened(self, kind: FactKind, site: str) -> bool:
-        return any(fact["kind"] == kind and fact["site"] == site for fact in inbox.journal(self.ledger.database, self.code))
+        return any(fact["kind"] == kind and fact["site"] == site for fact in inbox.journal(self.ledger.database, self.code, EVERYTHING))
 
 
 Chapter = tuple[dict[str, str], Callable[[Story], None]]

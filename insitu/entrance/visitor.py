@@ -90,7 +90,7 @@ class SeenCheckpoint(Seen):
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """Whoever's session ended while they filled in a checkpoint's form: they may leave what they typed as their draft, and see nothing."""
+    """Whoever's session ran out while they filled in a checkpoint's form: they may leave what they typed as a draft, and see nothing."""
 
     person: str
     name: CheckpointId
@@ -250,9 +250,12 @@ def sees_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint:
 
 @rule
 def fills_in_checkpoint(request: Request, checkpoint: str) -> SeenCheckpoint | Lapsed:
-    """`sees_checkpoint` for what is typed into its form: with a session that has lapsed, nothing is seen but what was typed is kept."""
+    """`sees_checkpoint` for what is typed into its form: with a session that ran out, nothing is seen but what was typed is kept.
+
+    A session that somebody ended keeps nothing: whoever signed out on a shared computer left, and its cookie may be another's by now.
+    """
     session = session_of(request)
-    if session is not None and not session.is_live and visitor_of(request) is None:
+    if session is not None and session.ran_out and visitor_of(request) is None:
         return Lapsed(session.person, CheckpointId.parse(checkpoint))
     return sees_checkpoint(request, checkpoint)
 

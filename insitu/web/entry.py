@@ -21,6 +21,7 @@ from protocols.errors import InvalidInput, NotProven
 from sites.identity import proofs
 from sites.identity.accounts import has_accounts, set_up
 from sites.identity.limits import Door
+from sites.keys import KeyTaken
 from sites.sheets import row_of
 
 router = APIRouter()
@@ -120,7 +121,7 @@ def make_first_manager(request: Request, _: Anyone, form: Posted) -> Response:
             made = set_up(doors.database, doors.clock, given, str(form.get("password", "")), address=address)
             return let_in(request, given["id"], "/admin", method=PASSWORD) if made else go_to(request, "/sign-in")
         except InvalidInput as error:
-            errors = {"password": said_in(request, error)}
+            errors = {"id" if isinstance(error, KeyTaken) else "password": said_in(request, error)}
     return page(request, "entry/setup.html", status=422, given=given, errors=errors, asks_code=asks_setup_code(request))
 
 

@@ -27,6 +27,7 @@ from sites import inbox
 from sites.checkpoints import CheckpointId
 from sites.identity.accounts import account_of
 from sites.identity.links import LinkRow, use_link
+from sites.policy import EVERYTHING
 from sites.releases import plan_of
 from sites.snapshot import find
 
@@ -48,7 +49,7 @@ class Opened:
             self.launch: Mapping[str, Any] = row["launch"]
             self.is_closed = _is_closed(connection, link.person)
         locale = language_of(request).code
-        asked = inbox.checkpoint(doors.database, link.target, doors.clock.now(), person=link.person, locale=locale)
+        asked = inbox.checkpoint(doors.database, link.target, doors.clock.now(), person=link.person, locale=locale, access=EVERYTHING)
         # Whoever holds the link may not be who it was sent to: nothing that was typed before is shown.
         self.asked = asked | {"answers": None, "earlier_rounds": [], "draft": None, "prefect_draft": None, "remarks": [], "names": {}}
         self.form = form_of(self.plan, name.step)

@@ -14,7 +14,7 @@ from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import SignedIn, Visitor
 from protocols.state import ExperimentState
 from sites import portfolio
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.sheets import as_csv
 
 router = APIRouter()
@@ -89,6 +89,7 @@ def export(request: Request, visitor: SignedIn) -> Response:
     rows = [_cells(item, tongue) for item in _all(visitor, filters)]
     with doors.database.write() as connection:
         what: dict[str, Any] = {"what": "experiments", "rows": len(rows)} | {name: value for name, value in filters.items() if value}
+        what |= in_place_of(*visitor.reader.deputises)
         by, address = visitor.person, address_of(request)
         note(connection, AccessKind.EXPORTED, doors.clock.now(), person=by, by=by, address=address, **what)
     named = {"content-disposition": 'attachment; filename="experiments.csv"'}

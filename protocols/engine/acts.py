@@ -13,6 +13,7 @@ from protocols.engine.march import March, answers_hash, due_at, next_signature, 
 from protocols.errors import CheckpointAlreadyCompleted, IllegalTransition, InvalidAnswers, Refused
 from protocols.facts import FactKind
 from protocols.forms import check_answers
+from protocols.keys import folded
 from protocols.phrase import Phrase
 from protocols.state import ExperimentState, SiteState, State, StepKey, StepState, StepStatus
 
@@ -126,7 +127,7 @@ def _sign(march: March, command: Sign) -> None:
     wanted = next_signature(planned, step)
     if wanted is None:
         raise IllegalTransition(_nothing_to_sign(key, step))
-    if wanted.different_person and command.by in who_acted(step):
+    if wanted.different_person and folded(command.by) in who_acted(step):
         raise Refused(
             Phrase(
                 "{by} completed or signed {step!r} before; signature {signatures} must be another person's.",

@@ -16,6 +16,7 @@ from protocols.conditions import CompiledCondition, Verdict
 from protocols.context import condition_context, place_of
 from protocols.facts import Fact, FactKind
 from protocols.fold import apply
+from protocols.keys import folded
 from protocols.model import Signature
 from protocols.plan import Plan, PlannedStep
 from protocols.state import ExperimentState, State, StepKey, StepState, StepStatus
@@ -45,8 +46,8 @@ def next_signature(planned: PlannedStep, step: StepState) -> Signature | None:
 
 
 def who_acted(step: StepState) -> set[str]:
-    """The people who completed this round of a step or signed it: another person's signature cannot be theirs."""
-    return {step.completed_by, *(signature.by for signature in step.signatures)}
+    """The people who completed this round of a step or signed it, by their folded ids: another person's signature cannot be theirs."""
+    return {folded(step.completed_by), *(folded(signature.by) for signature in step.signatures)}
 
 
 def due_at(planned: PlannedStep, opened_at: datetime, place: Place, suspensions: Iterable[Suspension]) -> clocks.Deadline | None:

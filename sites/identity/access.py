@@ -83,6 +83,12 @@ def note(connection: Connection, kind: AccessKind, at: datetime, *, person: str 
     connection.execute(insert(_ACCESS).values(row | {"hash": _hash(row)}))
 
 
+def in_place_of(*persons: str) -> dict[str, Any]:
+    """What an entry says of whom its `by` stood in for as a deputy; nothing for nobody."""
+    named = ", ".join(filter(None, persons))
+    return {"of": named} if named else {}
+
+
 def entries(
     database: Database, *, person: str | None = None, kind: str | None = None, before: int | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:

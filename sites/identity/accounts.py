@@ -11,14 +11,17 @@ from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import NotProven, Refused, UnknownThing
+from protocols.keys import are_same
 from protocols.phrase import Phrase
-from sites import policy
+from sites import keys, policy
 from sites.clock import Clock
 from sites.database import Database, inserted_once, queue_up, table, upserted
 from sites.identity import links, passwords
 from sites.identity.access import AccessKind, note
 from sites.identity.proofs import Ways, prove, ways_of
+from sites.identity.seen import last_seen
 from sites.identity.sessions import end_sessions
+from sites.keys import KeyTaken
 from sites.letters import owe_letter
 from sites.tables import Account, Assignment, Link, Person, Token
 
@@ -83,20 +86,22 @@ def account_of(connection: Connection, person: str) -> Mapping[str, Any] | None:
 def accounts(database: Database) -> list[dict[str, Any]]:
     """Every person with what their account is like, by id: `person, name, email, has_account, password, second_factor, oidc` (whether
     they have them), `seen_at`, `locked_until`, `disabled_at` (aware UTC or None)."""
-    times = ("seen_at", "locked_until", "disabled_at")
+    times, came = ("locked_until", "disabled_at"), last_seen()
     columns = (
         _PERSON.c.id,
         _PERSON.c.name,
         _PERSON.c.email,
+        came.c.seen_at,
         *(_ACCOUNT.c[name] for name in ("person", "password", "totp", "subject", *times)),
     )
-    query = select(*columns).join_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id, isouter=True).order_by(_PERSON.c.id)
+    joined = _PERSON.outerjoin(_ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id).outerjoin(came, came.c.person == _PERSON.c.id)
+    query = select(*columns).select_from(joined).order_by(_PERSON.c.id)
     with database.read() as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]
     return [
         {"person": row["id"], "name": row["name"], "email": row["email"], "has_account": row["person"] is not None}
         | {"password": bool(row["password"]), "second_factor": bool(row["totp"]), "oidc": row["subject"] is not None}
-        | {name: row[name] for name in times}
+        | {name: row[name] for name in ("seen_at", *times)}
         for row in rows
     ]
 
@@ -257,7 +262,7 @@ def disable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
     now = clock.now()
     with database.write() as connection:
         _require_manager(connection, by, now, Phrase("close the account of {person}", person=person))
-        if person == by:
+        if are_same(person, by):
             raise Refused(Phrase("Nobody closes their own account. Ask another project manager."))
         if _account_to_change(connection, person) is None:
             connection.execute(insert(_ACCOUNT).values(new_account(person, now)))
@@ -294,13 +299,16 @@ def require_account_manager(database: Database, clock: Clock, by: str, person: s
 def set_up(database: Database, clock: Clock, person: Mapping[str, str], password: str, *, address: str = "") -> bool:
     """Make the first manager: the person (`id, name, email, locale`), who manages everything, with an account. False when one exists.
 
-    A person of that id, imported beforehand, takes the name, e-mail and language given here. Raises InvalidInput.
+    A person of that id, imported beforehand, takes the name, e-mail and language given here. Raises InvalidInput, KeyTaken when one is
+    there whose id differs by capitals alone.
     """
     now = clock.now()
     with database.write() as connection:
         queue_up(connection)
         if connection.execute(_ANYONE).first():
             return False
+        if (known := keys.taken(connection, _PERSON.c.id, person["id"])) not in (None, person["id"]):
+            raise KeyTaken(keys.said(person["id"], known or ""))
         row: dict[str, Any] = {"channels": []} | dict(person)
         if not connection.execute(inserted_once(connection.dialect.name, _PERSON).values(row)).rowcount:
             connection.execute(update(_PERSON).where(_PERSON.c.id == person["id"]).values(dict(person)))
@@ -318,4 +326,4 @@ def _account_to_change(connection: Connection, person: str) -> Mapping[str, Any]
 
 
 def _require_manager(connection: Connection, by: str, now: datetime, to: str) -> None:
-    policy.require_manager(connection, by, on=clocks.local_date(now, Place()), to=to)
+    policy.require_manager_themselves(connection, by, on=clocks.local_date(now, Place()), to=to)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from sites.clock import Clock
 from sites.database import Database, table
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.identity.keys import Key
 from sites.tables import Link
 
@@ -44,14 +44,25 @@ class LinkRow:
 
 
 def create_link(
-    connection: Connection, purpose: Purpose, person: str, now: datetime, *, by: str, target: str = "", lasts: timedelta | None
+    connection: Connection,
+    purpose: Purpose,
+    person: str,
+    now: datetime,
+    *,
+    by: str,
+    of: str = "",
+    target: str = "",
+    lasts: timedelta | None,
 ) -> str:
-    """A new link's nonce, which `token_of` makes an address of; it lasts so long, or with None until it is revoked. Journaled."""
+    """A new link's nonce, which `token_of` makes an address of; it lasts so long, or with None until it is revoked. Journaled.
+
+    `of` is whom `by` deputises for, "" for nobody.
+    """
     nonce = secrets.token_urlsafe(24)
     expires_at = now + lasts if lasts else None
     row = {"id": nonce, "purpose": purpose, "person": person, "target": target, "created_by": by}
     connection.execute(insert(_LINK).values(row | {"created_at": now, "expires_at": expires_at}))
-    note(connection, AccessKind.LINK_CREATED, now, person=person, by=by, purpose=purpose, target=target)
+    note(connection, AccessKind.LINK_CREATED, now, person=person, by=by, purpose=purpose, target=target, **in_place_of(of))
     return nonce
 
 
@@ -98,11 +109,12 @@ def use_link(connection: Connection, nonce: str, now: datetime, *, by: str = "")
     return row is not None
 
 
-def revoke_link(connection: Connection, nonce: str, now: datetime, *, by: str) -> bool:
+def revoke_link(connection: Connection, nonce: str, now: datetime, *, by: str, of: str = "") -> bool:
     """Take a link back; False when it was used or revoked already. Journaled."""
     row = _change(connection, nonce, now, {"revoked_at": now})
     if row:
-        note(connection, AccessKind.LINK_REVOKED, now, person=row.person, by=by, purpose=row.purpose, target=row.target)
+        said = {"purpose": row.purpose, "target": row.target} | in_place_of(of)
+        note(connection, AccessKind.LINK_REVOKED, now, person=row.person, by=by, **said)
     return row is not None
 
 

@@ -32,7 +32,7 @@ _READ = (
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as found: `is_live` is False once it has ended, by its limits or by someone. Times are aware UTC."""
+    """A session as found: `is_live` is False once it has ended, `ran_out` True where only its limits ended it. Times are aware UTC."""
 
     id: str
     person: str
@@ -43,6 +43,7 @@ class SessionRow:
     seen_at: datetime
     proven_at: datetime
     is_live: bool
+    ran_out: bool
 
 
 def open_session(
@@ -64,6 +65,7 @@ def open_session(
     times = {"created_at": now, "seen_at": now, "proven_at": proven_at or now}
     row = {"id": fingerprint(cookie), "person": person, "method": method, "address": address, "agent": agent[:200]}
     connection.execute(insert(_SESSION).values(row | times))
+    connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.person == person).values(seen_at=now))  # the session itself is forgotten
     note(connection, AccessKind.SIGNED_IN, now, person=person, by=person, address=address, method=method)
     return cookie
 
@@ -75,7 +77,8 @@ def read_session(database: Database, clock: Clock, cookie: str) -> SessionRow | 
         row = connection.execute(_READ, {"id": fingerprint(cookie)}).mappings().first()
     if row is None:
         return None
-    found = SessionRow(**{name: row[name] for name in _NAMES}, is_live=_is_live(row, now))
+    is_live = _is_live(row, now)
+    found = SessionRow(**{name: row[name] for name in _NAMES}, is_live=is_live, ran_out=not is_live and not _was_ended(row))
     if found.is_live and now - found.seen_at >= SEEN_EVERY:
         with database.write() as connection:
             seen = update(_SESSION).where(_SESSION.c.id == found.id, _SESSION.c.ended_at.is_(None)).values(seen_at=now)
@@ -93,14 +96,21 @@ _NAMES = ("id", "person", "name", "locale", "method", "created_at", "seen_at", "
 
 
 def _is_live(row: Any, now: datetime) -> bool:
-    ended = row["ended_at"] is not None or row["disabled_at"] is not None
-    return not ended and now - row["seen_at"] < IDLE and now - row["created_at"] < OLDEST
+    return not _was_ended(row) and now - row["seen_at"] < IDLE and now - row["created_at"] < OLDEST
+
+
+def _was_ended(row: Any) -> bool:
+    """Whether somebody ended it: its person, a manager, a new sign-in in its place, or the closing of the account."""
+    return row["ended_at"] is not None or row["disabled_at"] is not None
 
 
 def proven(connection: Connection, session: str, now: datetime, *, address: str = "") -> None:
     """Note that the session's person has proved again who they are."""
     row = connection.execute(
-        update(_SESSION).where(_SESSION.c.id == session).values(proven_at=now, seen_at=now).returning(_SESSION.c.person)
+        update(_SESSION)
+        .where(_SESSION.c.id == session, _SESSION.c.ended_at.is_(None))
+        .values(proven_at=now, seen_at=now)
+        .returning(_SESSION.c.person)
     ).first()
     if row:
         note(connection, AccessKind.PROVEN_AGAIN, now, person=row.person, by=row.person, address=address)

@@ -14,19 +14,35 @@ from protocols.needs import MANAGER
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites.database import table
-from sites.tables import Assignment, Conflict, Delegation, Deputy, Person, Training
+from sites.tables import Account, Assignment, Conflict, Delegation, Deputy, Person, Training
 
 _ASSIGNMENT, _PERSON, _DEPUTY, _CONFLICT = table(Assignment), table(Person), table(Deputy), table(Conflict)
 _DELEGATION, _TRAINING = table(Delegation), table(Training)
+_CLOSED = table(Account).alias("closed")  # under a name of its own: some of those who ask read the accounts as well
+
+
+def is_closed(person: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether the account of a person is closed. Until it is opened again they hold no role, lend none, and nothing is sent to them."""
+    return exists().where(_CLOSED.c.person == person, _CLOSED.c.disabled_at.is_not(None))
 
 
 def in_force(on: date | BindParameter[date]) -> ColumnElement[bool]:
-    """The assignments in force on a local date, both ends included."""
-    return between(_ASSIGNMENT.c, on)
+    """The assignments that count on a local date, both ends included: whoever has one holds its role. No others do."""
+    return and_(between(_ASSIGNMENT.c, on), ~is_closed(_ASSIGNMENT.c.person))
 
 
 def deputising(on: date | BindParameter[date]) -> ColumnElement[bool]:
-    """The deputies in force on a local date, both ends included."""
+    """The deputies who may act on a local date, both ends included, in the roles that the other then holds (`in_force`)."""
+    return and_(lent(on), ~is_closed(_DEPUTY.c.deputy))
+
+
+def dated(on: date | BindParameter[date]) -> ColumnElement[bool]:
+    """The assignments in force on a local date by their dates alone, for lists that also show whose account is closed."""
+    return between(_ASSIGNMENT.c, on)
+
+
+def lent(on: date | BindParameter[date]) -> ColumnElement[bool]:
+    """As `dated`, of deputies."""
     return and_(_DEPUTY.c.ended_at.is_(None), between(_DEPUTY.c, on))
 
 
@@ -195,8 +211,11 @@ def require(
 
 
 def _not_assigned(connection: Connection, person: str, role: str, site: str, on: date, to: str) -> Phrase:
-    if not connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first():
+    known = connection.execute(select(is_closed(_PERSON.c.id)).where(_PERSON.c.id == person)).first()
+    if known is None:
         return Phrase("There is no person {person!r} to {to}. `insitu person list` shows those there are.", person=person, to=to)
+    if known[0]:
+        return Phrase("The account of {person} is closed, so they cannot {to}. A project manager can open it again.", person=person, to=to)
     words: dict[str, Any] = {"person": person, "role": role, "site": site, "on": on, "to": to}
     if site:
         return Phrase(
@@ -239,8 +258,24 @@ def require_manager(connection: Connection, person: str, *, experiment: str = ""
     return require(connection, person, MANAGER, experiment=experiment, on=on, to=to)
 
 
+def require_manager_themselves(connection: Connection, person: str, *, experiment: str = "", on: date, to: str) -> None:
+    """As `require_manager`, in their own right: who stands in for a manager for a week must not keep the power for ever."""
+    if of := require_manager(connection, person, experiment=experiment, on=on, to=to):
+        raise NotAssigned(not_as_deputy(of, to))
+
+
+def not_as_deputy(of: str, to: str) -> Phrase:
+    """That something is never done in the place of `of`; `to` names the act."""
+    return Phrase(
+        "As the deputy of {of} you cannot {to}: roles, addresses, accounts and deputies are given and changed in one's own right only. "
+        "Ask another project manager.",
+        of=of,
+        to=to,
+    )
+
+
 def holders(connection: Connection, roles: Sequence[str], *, sites: Sequence[str], experiment: str, on: date) -> list[dict[str, Any]]:
-    """The people who hold any of the roles that day, each once, by id: everywhere, or at one of `sites`."""
+    """The people who hold any of the roles that day (`in_force`), each once, by id: everywhere, or at one of `sites`."""
     wanted = (
         _ASSIGNMENT.c.role.in_(roles),
         _ASSIGNMENT.c.site.in_(("", *sites)),

@@ -13,7 +13,8 @@ from protocols.errors import NotAssigned, UnknownThing
 from protocols.needs import MANAGER
 from protocols.phrase import Phrase
 from sites.database import table
-from sites.policy.seeing import INVESTIGATOR, Reader
+from sites.policy.acting import not_as_deputy
+from sites.policy.seeing import INVESTIGATOR, Held, Reader
 from sites.releases import plan_of
 from sites.tables import Account, Assignment, Delegation, Deputy, Experiment, ExperimentSite, Person, Release, Site
 
@@ -72,17 +73,39 @@ def seen_sites(reader: Reader) -> ColumnElement[bool]:
     return true() if reader.is_manager else _SITE.c.code.in_(_sites_of(sorted(reader.managed or ())))
 
 
-def recordable_people(connection: Connection, reader: Reader) -> ColumnElement[bool]:
-    """The WHERE, on people, that keeps those whose delegations and trainings the reader may have to keep.
+def recordable_people(
+    connection: Connection, reader: Reader, site: str | None = None, experiment: str | None = None
+) -> ColumnElement[bool]:
+    """The WHERE, on people, that keeps those whose delegations and trainings the reader may have to keep, there where a place is given.
 
-    A manager's people, and those with a role at a site that the reader is an investigator of.
+    A manager's people, and those with a role at a site that the reader is an investigator of, with their deputies.
     """
     if reader.is_manager:
         return true()
+    managed = [seen_people(connection, reader)] if experiment is None or reader.manages(experiment) else []
+    ways = [_at_site(connection, site or one.site, experiment or one.experiment) for one in _investigations(reader, site, experiment)]
+    if not ways:
+        return or_(false(), *managed)
+    there = select(_ASSIGNMENT.c.person).where(or_(*ways))
+    deputies = select(_DEPUTY.c.deputy).where(_DEPUTY.c.person.in_(there), _DEPUTY.c.ended_at.is_(None))
+    return or_(_PERSON.c.id.in_(there), _PERSON.c.id.in_(deputies), *managed)
+
+
+def _investigations(reader: Reader, site: str | None, experiment: str | None) -> list[Held]:
+    """What a reader is an investigator of today that covers a site and an experiment; None for any."""
     held = [one for one in reader.in_force_at(Place()) if one.role == INVESTIGATOR]
-    ways = [_at_site(connection, one.site, one.experiment) for one in held]
-    there = [_PERSON.c.id.in_(select(_ASSIGNMENT.c.person).where(or_(*ways)))] if ways else []
-    return or_(seen_people(connection, reader), *there)
+    return [
+        one
+        for one in held
+        if (site is None or one.site in ("", site)) and (experiment is None or not one.experiment or one.experiment == experiment)
+    ]
+
+
+def require_recordable(connection: Connection, reader: Reader, person: str, site: str, experiment: str | None = None) -> None:
+    """Let a record be about someone the reader may know of there. Raises UnknownThing, for anyone else as for nobody."""
+    where = (_PERSON.c.id == person, recordable_people(connection, reader, site, experiment))
+    if not connection.execute(select(_PERSON.c.id).where(*where)).first():
+        raise unknown_person(person)
 
 
 def _at_site(connection: Connection, site: str, experiment: str) -> ColumnElement[bool]:
@@ -101,28 +124,53 @@ def _site_roles(connection: Connection) -> list[str]:
 # ------------------------------------------------------------------ what they change
 
 
-def require_whole(reader: Reader, to: str) -> None:
-    """Let a project manager of everything act, or raise NotAssigned; `to` names the act, such as "change a site"."""
+def require_whole(reader: Reader, to: str) -> str:
+    """Let a project manager of everything act, or raise NotAssigned; `to` names the act, such as "change a site".
+
+    Gives whom they do it for as a deputy, "" when they are one themselves.
+    """
     if not reader.is_manager:
         raise NotAssigned(Phrase("Only a project manager of every experiment can {to}. Ask one of them.", to=to))
+    return reader.manages_for()
+
+
+def require_whole_themselves(reader: Reader, to: str) -> None:
+    """As `require_whole`, in their own right: nobody is given a role, a contact, an account or a deputy by a deputy."""
+    if of := require_whole(reader, to):
+        raise NotAssigned(not_as_deputy(of, to))
 
 
 def require_seen_person(connection: Connection, reader: Reader, person: str) -> None:
     """Let a project manager read of a person, or raise UnknownThing: of somebody else's people as of nobody at all."""
     query = select(_PERSON.c.id).where(_PERSON.c.id == person, seen_people(connection, reader))
     if not connection.execute(query).first():
-        raise UnknownThing(Phrase("There is no {code} here that you may see.", code=person))
+        raise unknown_person(person)
+
+
+def require_there(connection: Connection, person: str) -> None:
+    """Raise UnknownThing unless there is such a person: for one's own id, which the command line may mistype."""
+    if connection.execute(select(_PERSON.c.id).where(_PERSON.c.id == person)).first() is None:
+        raise unknown_person(person)
+
+
+def unknown_person(person: str) -> UnknownThing:
+    """That there is no such person, in the words that also hide one who is not the reader's to know."""
+    return UnknownThing(Phrase("There is no {code} here that you may see.", code=person))
 
 
 def require_assigning(connection: Connection, reader: Reader, person: str, site: str, experiment: str) -> None:
     """Let a manager give or end a role: anywhere for a manager of everything, else in an experiment of theirs, to people they see.
 
-    Raises NotAssigned, or UnknownThing for a person or a site that has nothing to do with their experiments.
+    Not as a deputy. Raises NotAssigned, or UnknownThing for a person or a site that has nothing to do with their experiments.
     """
-    if reader.is_manager:
+    own = reader.in_own_right
+    if own.is_manager:
         return
-    if not experiment or not reader.manages(experiment):
+    if not experiment or not own.manages(experiment):
+        if of := reader.manages_for(experiment):
+            raise NotAssigned(not_as_deputy(of, Phrase("give or end a role")))
         raise NotAssigned(Phrase("You can give and end roles in the experiments you manage only. Choose one of them."))
+    reader = own
     require_seen_person(connection, reader, person)
     if site and not connection.execute(_sites_of([experiment]).where(_TAKES_PART.c.site == site)).first():
         raise UnknownThing(Phrase("There is no {code} here that you may see.", code=site))

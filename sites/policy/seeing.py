@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from protocols.needs import MANAGER
 from protocols.phrase import Phrase
 from protocols.plan import Plan
 from sites.database import table
+from sites.policy.acting import is_closed
 from sites.releases import plan_of
 from sites.tables import Assignment, BrokenGlass, Deputy, Experiment, ExperimentSite
 
@@ -77,6 +78,23 @@ class Reader:
         """The codes of the experiments they manage; None for every one."""
         return None if self.is_manager else frozenset(one.experiment for one in self._today() if one.role == MANAGER and not one.site)
 
+    @property
+    def in_own_right(self) -> Reader:
+        """The same person without what is lent to them as a deputy: roles, contacts, accounts and deputies are changed as such alone."""
+        return replace(self, held=tuple(one for one in self.held if not one.of))
+
+    @property
+    def deputises(self) -> tuple[str, ...]:
+        """Whom they stand in for today."""
+        return tuple(sorted({one.of for one in self._today() if one.of}))
+
+    def manages_for(self, experiment: str = "") -> str:
+        """Whom they manage an experiment for as a deputy ("" of everything); "" when they manage it themselves, or not at all."""
+        if self.in_own_right.manages(experiment):
+            return ""
+        lent = (one for one in self._today() if one.of and one.role == MANAGER and one.experiment in ("", experiment) and not one.site)
+        return min((one.of for one in lent), default="")
+
     def investigates(self, site: str) -> bool:
         """Whether they are an investigator of this site, in any experiment."""
         return any(one.role == INVESTIGATOR and one.site in ("", site) for one in self._today())
@@ -102,7 +120,7 @@ def _days(now: datetime) -> list[date]:
 
 
 _OWN = select(_ASSIGNMENT.c.role, _ASSIGNMENT.c.site, _ASSIGNMENT.c.experiment, _ASSIGNMENT.c.from_date, _ASSIGNMENT.c.until_date).where(
-    _ASSIGNMENT.c.person == bindparam("person")
+    _ASSIGNMENT.c.person == bindparam("person"), ~is_closed(_ASSIGNMENT.c.person)
 )
 _THEIRS = (
     select(
@@ -116,9 +134,16 @@ _THEIRS = (
         _ASSIGNMENT.c.person.label("of"),
     )
     .join_from(_DEPUTY, _ASSIGNMENT, _ASSIGNMENT.c.person == _DEPUTY.c.person)
-    .where(_DEPUTY.c.deputy == bindparam("person"), _DEPUTY.c.ended_at.is_(None))
+    .where(
+        _DEPUTY.c.deputy == bindparam("person"),
+        _DEPUTY.c.ended_at.is_(None),
+        ~is_closed(_DEPUTY.c.deputy),
+        ~is_closed(_ASSIGNMENT.c.person),
+    )
 )
-_BROKEN = select(_GLASS.c.experiment, _GLASS.c.site).where(_GLASS.c.person == bindparam("person"), _GLASS.c.until > bindparam("now"))
+_BROKEN = select(_GLASS.c.experiment, _GLASS.c.site).where(
+    _GLASS.c.person == bindparam("person"), _GLASS.c.until > bindparam("now"), ~is_closed(_GLASS.c.person)
+)
 
 
 def reader(connection: Connection, person: str, now: datetime) -> Reader:
@@ -181,6 +206,31 @@ class Access:
     @property
     def sees_every_site(self) -> bool:
         return self.sites is None
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """The view of whoever may read all of an experiment, such as the command line: what `Access` is to everybody else.
+
+    Reads take one of the two and have no default: whoever wants everything says so, with `EVERYTHING`.
+    """
+
+    person: str = ""
+    sites: None = None
+    is_manager: bool = True
+    is_aggregate: bool = False
+    names_people: bool = True
+    sees_every_site: bool = True
+
+    def sees_site(self, site: str) -> bool:
+        return True
+
+    def reads_answers(self, plan: Plan, step: str, site: str) -> bool:
+        return True
+
+
+EVERYTHING = Everything()
+View = Access | Everything
 
 
 def asked_roles(plan: Plan, step: str) -> frozenset[str]:

@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 import pytest
 from office import HOSTILE, PASSWORD, Office
+from sqlalchemy import insert
 from visit import Visit, doors_on
 
 from sites import registry
 from sites.clock import SetClock
-from sites.database import Database
+from sites.database import Database, table
 from sites.identity.access import entries
+from sites.tables import Person
 
 PAGES = (
     *("/admin", "/admin/sites", "/admin/people", "/admin/assignments", "/admin/delegations", "/admin/trainings"),
@@ -31,6 +33,15 @@ def noted(office: Office, kind: str) -> list[dict[str, object]]:
 
 
 # ------------------------------------------------------------------ who comes in
+
+
+def test_the_overview_names_what_is_there_twice_but_for_capitals(office: Office) -> None:
+    assert "The same but for capitals" not in office.visit().get("/admin").text
+    with office.doors.database.write() as connection:
+        twin = {"id": "Nurse.Caen", "name": "Another", "email": "n@example.org", "locale": "en", "channels": []}
+        connection.execute(insert(table(Person)).values(twin))
+    assert "Nurse.Caen, nurse.caen" in office.visit().get("/admin").text
+    assert "The same but for capitals" not in office.visit("manager.ours").get("/admin").text
 
 
 def test_a_manager_of_everything_reads_every_page(office: Office) -> None:

@@ -11,7 +11,7 @@ from office import PASSWORD, Office
 
 from sites.identity.access import entries
 from sites.policy import reader
-from sites.qualifications import delegation, delegations, record_delegation, record_training, trainings
+from sites.qualifications import NewDelegation, NewTraining, delegation, delegations, record, trainings
 
 PDF = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n"
 DAYS = {"from": "2026-03-02", "until": "2026-12-31"}
@@ -27,7 +27,7 @@ def recorded(office: Office, person: str = "nurse.caen", site: str = "CAEN", **c
     given = {"role": "site_coordinator", "experiment": office.ours, "by": "project_manager"} | changed
     role, experiment, by = given["role"], given["experiment"], given["by"]
     days = date(2026, 3, 1), date(2026, 3, 20)
-    return record_delegation(office.doors.database, office.doors.clock, person, role, site, experiment, *days, by=by)
+    return record(office.doors.database, office.doors.clock, NewDelegation(person, role, site, experiment, *days), by=by)
 
 
 def test_an_investigator_records_a_delegation_with_its_evidence_and_signs_it(office: Office) -> None:
@@ -132,9 +132,8 @@ def test_a_training_to_come_is_refused(office: Office) -> None:
 def test_the_overview_says_what_awaits_a_signature_and_what_ends_soon(office: Office) -> None:
     number = recorded(office)
     recorded(office, "nurse.sden", "SDEN", experiment=office.theirs)
-    record_training(
-        office.doors.database, office.doors.clock, "nurse.caen", "small", "1.0.0", "CAEN", date(2026, 3, 1), None, by="project_manager"
-    )
+    training = NewTraining("nurse.caen", "small", "1.0.0", "CAEN", date(2026, 3, 1))
+    record(office.doors.database, office.doors.clock, training, by="project_manager")
     assert "2 delegations await a signature" in office.visit().get("/admin").text
     text = office.visit("inv.caen").get("/admin").text
     assert ("1 delegation awaits a signature" in text, "1 training awaits a signature" in text) == (True, True)

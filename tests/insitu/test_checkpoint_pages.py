@@ -12,10 +12,13 @@ from visit import Visit, doors_on
 from ward import launched, reviewed, send, text_of
 
 from insitu.entrance.doors import Doors
+from insitu.entrance.visitor import COOKIE
 from sites import inbox
 from sites.clock import SetClock
 from sites.database import Database, table
-from sites.identity.accounts import create_account
+from sites.identity.accounts import change_password, create_account
+from sites.identity.sessions import end_sessions
+from sites.policy import EVERYTHING
 from sites.signing import unasked
 from sites.tables import Account, Assignment, Conflict, Person
 
@@ -43,7 +46,7 @@ def with_password(doors: Doors, person: str) -> None:
 
 
 def as_seen(doors: Doors, checkpoint: str, person: str = "nurse.caen") -> dict[str, Any]:
-    return inbox.checkpoint(doors.database, checkpoint, doors.clock.now(), person=person, locale="en")
+    return inbox.checkpoint(doors.database, checkpoint, doors.clock.now(), person=person, locale="en", access=EVERYTHING)
 
 
 # ------------------------------------------------------------------ filling in
@@ -257,6 +260,48 @@ def test_a_closed_account_leaves_no_draft(doors: Doors, clock: SetClock) -> None
     answer = visit.client.post(f"/checkpoints/{checkpoint}/draft", data={"csrf": token, "f-notes": "mine"})
     assert answer.status_code == 401
     assert as_seen(doors, checkpoint)["draft"] is None
+
+
+@pytest.mark.parametrize("how", ["signed out", "by a manager", "replaced", "password changed", "signed out, then idle"])
+def test_after_a_session_was_ended_its_cookie_and_form_overwrite_no_draft(doors: Doors, clock: SetClock, how: str) -> None:
+    checkpoint, visit = at_visit(doors), nurse(doors)
+    with_password(doors, "nurse.caen")
+    token, cookie = visit.token(f"/checkpoints/{checkpoint}"), visit.client.cookies[COOKIE]
+    send(visit, checkpoint, "draft", {"notes": "her own words"})
+    end_session(doors, visit, how)
+    if "idle" in how:
+        clock.advance(timedelta(hours=1))
+    thief = Visit(doors, app=visit.app)
+    thief.client.cookies.set(COOKIE, cookie)
+    for part in ("draft", "fields", "complete"):
+        answer = thief.client.post(f"/checkpoints/{checkpoint}/{part}", data={"csrf": token, "f-weight": "71", "f-notes": "another's"})
+        assert answer.status_code == 401
+    seen = as_seen(doors, checkpoint)
+    assert (seen["draft"]["answers"], seen["answers"]) == ({"notes": "her own words"}, None)
+
+
+def end_session(doors: Doors, visit: Visit, how: str) -> None:
+    if how.startswith("signed out"):
+        visit.post("/sign-out", of="/account")
+    elif how == "replaced":
+        with_password(doors, "nurse.metz")
+        visit.post("/sign-in", {"name": "nurse.metz", "password": PASSWORD}, of="/account")
+    elif how == "password changed":
+        change_password(doors.database, doors.clock, "nurse.caen", "another long phrase of hers", session=None)
+    else:
+        with doors.database.write() as connection:
+            assert end_sessions(connection, "nurse.caen", doors.clock.now(), by="project_manager") == 1
+
+
+@pytest.mark.parametrize(("typed", "name"), [("nurse.caen", "Claire"), ("nurse.metz", None), ("not.there", None)])
+def test_an_id_that_was_typed_names_only_who_has_a_part_there(doors: Doors, typed: str, name: str | None) -> None:
+    checkpoint = at_visit(doors)
+    with doors.database.write() as connection:
+        for person, called in (("nurse.caen", "Claire"), ("nurse.metz", "Zzname")):
+            connection.execute(update(table(Person)).where(table(Person).c.id == person).values(name=called))
+    doors.ledger.complete(checkpoint, {"weight": 71, "nurse": typed}, "nurse.caen")
+    assert as_seen(doors, checkpoint)["names"].get(typed) == name
+    assert "Zzname" not in nurse(doors).get(f"/checkpoints/{checkpoint}").text
 
 
 # ------------------------------------------------------------------ files

@@ -292,6 +292,14 @@ def test_what_is_wrong_in_the_set_up_is_said_beside_its_field_and_what_was_typed
     assert 'id="password-error"' in answer.text
 
 
+def test_the_first_manager_whose_id_is_there_in_other_letters_is_told_which(new_house: Visit) -> None:
+    code = {"setup_code": setup_code(new_house.doors.key)}
+    answer = new_house.post("/setup", ALICE | CHOSEN | code | {"id": "Nurse.Caen"}, of="/setup")
+    assert answer.status_code == 422
+    assert 'id="id-error"' in answer.text
+    assert "nurse.caen" in answer.text
+
+
 def test_html_in_the_set_up_is_shown_as_text(new_house: Visit) -> None:
     answer = new_house.post("/setup", ALICE | {"name": "<script>alert(1)</script>", "email": "x"}, of="/setup")
     assert "<script>alert" not in answer.text

@@ -21,6 +21,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.access import entries
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.signing import unasked
 from sites.tables import Assignment, Delivery, FactRow, Notice, Person, Track
 
@@ -133,7 +134,7 @@ def test_the_most_urgent_gate_comes_first(ledger: Ledger, code: str) -> None:
 
 def test_gates_are_gathered_by_phase_and_those_ahead_by_what_they_wait_for(ledger: Ledger) -> None:
     found = launch(ledger)
-    gates = inbox.status(ledger.database, found, ledger.clock.now(), "en")["gates"]
+    gates = inbox.status(ledger.database, found, ledger.clock.now(), "en", access=EVERYTHING)["gates"]
     phases = by_phase(gates, ["CAEN", "METZ"])
     assert [(one["phase"], len(one["own"]), [row["title"] for row in one["rows"]]) for one in phases] == [
         ("preparation", 2, ["Set-up"]),
@@ -213,7 +214,7 @@ def test_a_day_in_an_address_is_one_that_calendars_reach(text: str, known: bool)
 
 def test_the_chain_is_checked_on_the_page(visit: Visit, code: str, ledger: Ledger) -> None:
     page = f"/experiments/{code}/journal?check=chain"
-    count = len(inbox.journal(ledger.database, code))
+    count = len(inbox.journal(ledger.database, code, EVERYTHING))
     assert f"The chain holds: {count} facts" in visit.sign_in("project_manager").get(page).text
     assert "The chain holds: nothing was changed" in visit.sign_in("nurse.caen").get(page).text
     with ledger.database.write() as connection:
@@ -287,7 +288,7 @@ def test_a_manager_holds_and_releases_a_site(visit: Visit, code: str, ledger: Le
     given = {"act": "hold", "site": "METZ", "reason": "flood"}
     answer = visit.post(page, given, of=page)
     assert (answer.status_code, answer.headers["location"]) == (303, page)
-    states = lambda: [one["state"] for one in inbox.status(ledger.database, code, ledger.clock.now())["sites"]]  # noqa: E731
+    states = lambda: [one["state"] for one in inbox.status(ledger.database, code, ledger.clock.now(), access=EVERYTHING)["sites"]]  # noqa: E731
     assert states() == ["active", "on_hold"]
     twice = visit.post(page, given, of=page)
     assert twice.status_code == 422
@@ -306,7 +307,7 @@ def test_an_early_end_wants_a_reason_and_to_be_meant(visit: Visit, code: str, le
     elsewhere = visit.post(page, {"act": "hold", "site": "SDEN", "reason": "flood"}, of=page)
     assert "Site SDEN takes no part" in elsewhere.text
     assert visit.post(page, {"act": "stop", "reason": "no money", "sure": "yes"}, of=page).status_code == 303
-    assert inbox.status(ledger.database, code, ledger.clock.now())["state"] == "stopped"
+    assert inbox.status(ledger.database, code, ledger.clock.now(), access=EVERYTHING)["state"] == "stopped"
 
 
 def test_only_a_manager_manages(visit: Visit, code: str, ledger: Ledger) -> None:
@@ -315,7 +316,7 @@ def test_only_a_manager_manages(visit: Visit, code: str, ledger: Ledger) -> None
     assert visit.get(page).status_code == 403
     assert "/manage" not in visit.get(f"/experiments/{code}").text
     assert visit.post(page, {"act": "hold", "reason": "x"}, of=f"/experiments/{code}").status_code == 403
-    assert inbox.status(ledger.database, code, ledger.clock.now())["state"] == "running"
+    assert inbox.status(ledger.database, code, ledger.clock.now(), access=EVERYTHING)["state"] == "running"
 
 
 def test_the_glass_opens_to_whoever_holds_a_role_and_tells_nobody_what_there_is(visit: Visit, code: str, ledger: Ledger) -> None:

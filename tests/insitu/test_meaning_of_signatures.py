@@ -108,10 +108,10 @@ def record(office: Office, kind: str, number: int) -> dict[str, Any]:
 
 
 def new_record(office: Office, kind: str) -> int:
-    on = (office.doors.database, office.doors.clock, "nurse.caen")
-    if kind == "delegations":
-        return qualifications.record_delegation(*on, "site_coordinator", "CAEN", office.ours, *DAYS, by="project_manager")
-    return qualifications.record_training(*on, "small", "1.0.0", "CAEN", *DAYS, by="project_manager")
+    delegation = qualifications.NewDelegation("nurse.caen", "site_coordinator", "CAEN", office.ours, *DAYS)
+    training = qualifications.NewTraining("nurse.caen", "small", "1.0.0", "CAEN", *DAYS)
+    new = delegation if kind == "delegations" else training
+    return qualifications.record(office.doors.database, office.doors.clock, new, by="project_manager")
 
 
 @pytest.mark.parametrize("kind", ["delegations", "trainings"])
@@ -154,8 +154,8 @@ def test_a_record_is_not_signed_in_the_signers_own_words(office: Office, kind: s
 
 
 def test_a_delegation_for_the_whole_experiment_names_no_site(office: Office) -> None:
-    on = (office.doors.database, office.doors.clock, "nurse.caen")
-    number = qualifications.record_delegation(*on, "methodologist", "", office.ours, DAYS[0], None, by="project_manager")
+    new = qualifications.NewDelegation("nurse.caen", "methodologist", "", office.ours, DAYS[0])
+    number = qualifications.record(office.doors.database, office.doors.clock, new, by="project_manager")
     assert record(office, "delegations", number)["means"] == (
         f"I delegate to nurse.caen the tasks of the role “Methodologist” in experiment {office.ours}, from Sunday 1 March 2026 on."
     )

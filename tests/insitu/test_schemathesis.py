@@ -85,8 +85,9 @@ def fill(house: TwoSites) -> None:
     doors.ledger.ask(f"{house.shared}:setup:{HOME}:1", "nurse", "Which form?")
     doors.ledger.launch("two-sites", [HOME], {"aim": "to be ended"}, "boss")
     given = ("nurse", "site_coordinator", HOME, house.shared, clock.now().date(), None)
-    qualifications.record_delegation(doors.database, clock, *given, by="boss")
-    qualifications.record_training(doors.database, clock, "nurse", "two-sites", "1.0.0", HOME, clock.now().date(), None, by="boss")
+    qualifications.record(doors.database, clock, qualifications.NewDelegation(*given), by="boss")
+    training = qualifications.NewTraining("nurse", "two-sites", "1.0.0", HOME, clock.now().date())
+    qualifications.record(doors.database, clock, training, by="boss")
     clock.advance(timedelta(days=20))  # type: ignore[attr-defined]
 
 

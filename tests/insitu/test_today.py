@@ -95,7 +95,7 @@ def test_what_someone_lacks_is_named_with_who_can_sign_it(doors: Doors) -> None:
 def test_a_deputys_tasks_stand_under_the_name_of_whom_they_are_for(doors: Doors, clock: SetClock) -> None:
     reviewed(doors)
     today = clock.now().date()
-    name_deputy(doors.database, clock, "nurse.metz", "nurse.caen", today, today + timedelta(days=7), by="nurse.metz")
+    name_deputy(doors.database, clock, "nurse.metz", "nurse.caen", today, today + timedelta(days=7), by="project_manager")
     page = page_of(doors, "nurse.caen")
     said = main_of(page)
     assert "2 things to do" in said

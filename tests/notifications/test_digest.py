@@ -96,6 +96,22 @@ def test_a_digest_leaves_out_what_was_overtaken_and_is_not_sent_empty(world: Wor
     assert world.letters("digest") == ["sent", "dropped"]
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_digest_for_someone_who_left_goes_nowhere_and_what_nobody_else_heard_is_an_incident(each_world: World, others: bool) -> None:
+    world = each_world
+    if not others:
+        only_alice(world)
+    world.wish("alice", digest=True, digest_at="11:00")
+    for _ in range(2):
+        world.launch()
+    assert world.dispatch() == (["bob", "bob"] if others else [])
+    world.close("alice")
+    world.at("2026-03-02T11:00")
+    assert world.dispatch() == ([] if others else ["manager", "manager"])
+    assert world.letters("digest") == ["dropped"]
+    assert world.open_incidents() == ([] if others else ["nobody:ethics_officer"] * 2)
+
+
 def test_a_duty_comes_by_itself_on_a_day_of_digests(world: World) -> None:
     only_alice(world)
     world.wish("alice", digest=True, digest_at="11:00")
@@ -326,6 +342,15 @@ def test_a_deputy_is_told_too_and_reads_for_whom(world: World) -> None:
     said = {mail["To"].addresses[0].username: mail.get_body(("plain",)).get_content() for mail in world.mailbox.mails}
     assert "en tant que suppléant de Alice Martin, Bob Smith" in said["caen"]
     assert "deputy" not in said["bob"]
+
+
+def test_no_deputy_who_left_is_told_and_none_of_whoever_left(world: World) -> None:
+    name_deputy(world, "alice", "caen")
+    name_deputy(world, "bob", "nancy")
+    world.close("caen")
+    world.close("bob")
+    world.launch()
+    assert world.dispatch() == ["alice"]
 
 
 def climb(world: World) -> list[str]:

@@ -13,8 +13,15 @@ from world import START, World, crash_while_sending
 from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, LEASE, LONGEST_BACK_OFF, REPORT_AFTER_ATTEMPTS, back_off
 from notifications.dispatch import sent
 from sites.digests import AT_ONCE
+from sites.policy import EVERYTHING
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture(params=["world", "world_on_postgresql"])
+def each_world(request: pytest.FixtureRequest) -> World:
+    found: World = request.getfixturevalue(request.param)
+    return found
 
 
 def test_everyone_who_holds_the_role_is_told_in_their_language(world: World) -> None:
@@ -32,7 +39,7 @@ def test_what_was_sent_is_logged_and_never_sent_again(world: World) -> None:
     world.dispatch()
     world.clock.advance(DAY)
     assert world.dispatch() == []
-    [first, second] = sent(world.database, code)
+    [first, second] = sent(world.database, code, EVERYTHING)
     assert (first["person"], second["person"]) == ("alice", "bob")
     assert first | {"subject": ""} == {
         "experiment": code,
@@ -49,7 +56,7 @@ def test_what_was_sent_is_logged_and_never_sent_again(world: World) -> None:
         "error": "",
         "at": START,
     }
-    assert sent(world.database, "OTHER-1") == []
+    assert sent(world.database, "OTHER-1", EVERYTHING) == []
 
 
 def test_a_site_step_tells_that_sites_people(world: World) -> None:
@@ -152,6 +159,58 @@ def test_a_role_nobody_holds_is_reported_once(world: World) -> None:
     assert world.log("person", kind="incident") == [("manager",)]
 
 
+# ------------------------------------------------------------------ whoever has left
+
+
+def test_nothing_is_sent_to_a_closed_account_and_the_others_are_told(each_world: World) -> None:
+    each_world.close("bob")
+    each_world.launch()
+    assert each_world.dispatch() == ["alice"]
+    assert each_world.open_incidents() == []
+    each_world.open_again("bob")
+    each_world.launch()
+    assert each_world.dispatch() == ["alice", "bob"]
+
+
+def test_where_a_leaver_alone_holds_the_role_it_is_an_incident_told_to_the_managers(each_world: World) -> None:
+    world = each_world
+    world.close("alice")
+    world.close("bob")
+    world.launch()
+    assert world.dispatch() == ["manager"]
+    assert world.open_incidents() == ["nobody:ethics_officer"]
+    world.open_again("bob")
+    world.launch()
+    world.ledger.fire_timers()
+    assert world.dispatch() == ["bob"]
+
+
+def test_what_is_overdue_is_told_to_the_managers_once_its_holder_has_left(world: World) -> None:
+    """As it was found: the leaver alone was mailed, no manager, no incident."""
+    world.launch()
+    assert world.dispatch() == ["alice", "bob"]
+    for person in ("alice", "bob"):
+        world.close(person)
+    for at in ("2026-03-10T08:00", "2026-03-13T00:30", "2026-03-14T08:00"):
+        world.at(at)
+        world.ledger.fire_timers()
+        assert set(world.dispatch()) <= {"manager"}
+    assert world.open_incidents() == ["nobody:ethics_officer"]
+    assert {person for (person,) in world.log("person", kind="overdue")} <= {"manager"}
+    assert ("manager",) in world.log("person", kind="incident")
+
+
+def test_who_was_asked_for_by_name_and_left_is_told_nothing_and_missed_by_nobody(world: World) -> None:
+    code = world.launch()
+    world.dispatch()
+    number = world.ledger.ask(f"{code}:ethics::1", "alice", "How long?")
+    world.dispatch()
+    world.close("alice")
+    world.ledger.answer(f"{code}:ethics::1", number, "manager", "Ten days")
+    assert world.dispatch() == []
+    assert world.open_incidents() == []
+
+
 def test_a_notify_action_tells_the_role_at_every_site_and_each_person_once(world: World) -> None:
     code = world.launch()
     world.dispatch()
@@ -206,7 +265,7 @@ def test_during_a_hold_nobody_is_asked_and_nothing_is_lost(world: World) -> None
     for _ in range(3):
         assert world.dispatch() == []
         world.clock.advance(DAY)
-    assert sent(world.database) == []
+    assert sent(world.database, None, EVERYTHING) == []
     world.ledger.release(code, "manager", "autumn")
     assert world.dispatch() == ["alice", "bob"]
     assert "dimanche 15 mars 2026" in str(world.mailbox.mails[0]["Subject"]) + str(world.mailbox.mails[1]["Subject"])

@@ -87,6 +87,16 @@ def test_a_link_over_used_or_revoked_by_then_sends_nothing(each_world: World) ->
     assert world.letters("recovery") == ["dropped"] * 3
 
 
+def test_no_letter_goes_to_a_closed_account(each_world: World) -> None:
+    world = each_world
+    owe(world)
+    with world.database.write() as connection:
+        owe_letter(connection, "test:alice", "test", "alice", world.clock.now())
+    world.close("alice")
+    assert world.dispatch() == []
+    assert world.letters("recovery") + world.letters("test") == ["dropped", "dropped"]
+
+
 def test_a_secret_goes_by_mail_and_never_to_a_channel(world: World) -> None:
     world.change("alice", channels=["ntfys://a-topic-that-anybody-reads"])
     owe(world)

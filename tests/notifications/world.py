@@ -20,7 +20,9 @@ from notifications.dispatch import Dispatcher, sent
 from sites import releases
 from sites.clock import SetClock
 from sites.database import Database, table
+from sites.identity import accounts
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.preferences import set_preference
 from sites.settings import Settings
 from sites.signing import unasked
@@ -127,7 +129,7 @@ class World:
         return sorted(address.removesuffix("@example.org") for address in self.mailbox.recipients[before:])
 
     def log(self, *columns: str, **where: object) -> list[tuple[Any, ...]]:
-        rows = [row for row in sent(self.database) if all(row[name] == value for name, value in where.items())]
+        rows = [row for row in sent(self.database, None, EVERYTHING) if all(row[name] == value for name, value in where.items())]
         return sorted(tuple(row[name] for name in columns) for row in rows)
 
     def notices(self, kind: str) -> list[str]:
@@ -151,6 +153,13 @@ class World:
     def change(self, person: str, **values: object) -> None:
         with self.database.write() as connection:
             connection.execute(update(table(Person)).where(table(Person).c.id == person).values(values))
+
+    def close(self, person: str) -> None:
+        """Close somebody's account, as a project manager who stays does."""
+        accounts.disable(self.database, self.clock, person, by="manager")
+
+    def open_again(self, person: str) -> None:
+        accounts.enable(self.database, self.clock, person, by="manager")
 
     def wish(self, person: str, **values: object) -> None:
         set_preference(self.database, self.clock, person, person, **values)

@@ -21,6 +21,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.journal import verify
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.tables import Experiment, FactRow
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -67,8 +68,10 @@ def test_a_ledger_moves_to_another_database_and_lives_on(
     (experiment,) = inbox.experiments(old)
     code = experiment["code"]
     assert inbox.experiments(new) == [experiment]
-    assert inbox.journal(new, code) == inbox.journal(old, code)
-    assert inbox.checkpoint(new, f"{code}:ethics::1", START) == inbox.checkpoint(old, f"{code}:ethics::1", START)
+    assert inbox.journal(new, code, EVERYTHING) == inbox.journal(old, code, EVERYTHING)
+    assert inbox.checkpoint(new, f"{code}:ethics::1", START, access=EVERYTHING) == inbox.checkpoint(
+        old, f"{code}:ethics::1", START, access=EVERYTHING
+    )
     assert registry.people(new) == registry.people(old)
     second = Ledger(new, ledger.clock).launch("telerehab-hip", ["CAEN"], LAUNCH, "a.martin")
     assert second["code"] != code

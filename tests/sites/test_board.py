@@ -21,7 +21,7 @@ from sites.disclosure import Foreign
 from sites.documents import content, documents
 from sites.ledger import Ledger
 from sites.names import names
-from sites.policy import Access
+from sites.policy import EVERYTHING, Access
 from sites.releases import plan_of
 from sites.signatures import signatures
 from sites.signing import unasked
@@ -44,7 +44,7 @@ def access(ledger: Ledger, person: str, code: str) -> Access:
 
 
 def board(ledger: Ledger, person: str, code: str) -> dict[str, Any]:
-    return inbox.status(ledger.database, code, ledger.clock.now(), "en", access(ledger, person, code))
+    return inbox.status(ledger.database, code, ledger.clock.now(), "en", access=access(ledger, person, code))
 
 
 def journal(ledger: Ledger, person: str, code: str, **chosen: Any) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ def test_the_head_of_a_page_agrees_with_the_board(small: Ledger, database: Datab
     small.stop(code, "project_manager", "no staff", site="METZ")
     for who in ("project_manager", "nurse.caen", "sponsor"):
         seen = access(small, who, code)
-        whole = inbox.status(database, code, small.clock.now(), "en", seen)
+        whole = inbox.status(database, code, small.clock.now(), "en", access=seen)
         with database.read() as connection:
             row = find(connection, code)
             head = summary(connection, row, plan_of(connection, row["protocol"]), "en", seen)
@@ -142,7 +142,7 @@ def test_the_head_of_a_page_agrees_with_the_board(small: Ledger, database: Datab
 
 def test_the_command_line_reads_the_whole_journal(small: Ledger, database: Database) -> None:
     code = marched(small)
-    found = inbox.journal(database, code)
+    found = inbox.journal(database, code, EVERYTHING)
     assert [fact["seq"] for fact in found] == list(range(1, len(found) + 1))
     assert "withheld" not in found[0]
     assert found[0]["data"]["launch"] == {"target": 10}
@@ -321,7 +321,7 @@ def test_documents_are_listed_for_those_who_may_read_the_step(small: Ledger) -> 
 def test_a_signature_counts_until_its_answers_change_or_its_gate_reopens(small: Ledger) -> None:
     code = launch(small)
     name = to_ethics(small, code)
-    validity = lambda: [(one.by, one.round, one.validity, one.why) for one in signatures(small.database, code)]  # noqa: E731
+    validity = lambda: [(one.by, one.round, one.validity, one.why) for one in signatures(small.database, code, EVERYTHING)]  # noqa: E731
     small.complete(name, {"opinion": "yes"}, "ethics_officer")
     small.sign(name, "ethics_officer", prove=unasked)
     assert validity() == [("ethics_officer", 1, "valid", "")]
@@ -336,7 +336,7 @@ def test_a_signature_counts_until_its_answers_change_or_its_gate_reopens(small: 
     for who in ("ethics_officer", "second.officer"):
         small.sign(again, who, prove=unasked)
     small.reopen(again, "project_manager", "the letter was another's")
-    last = signatures(small.database, code)[-1]
+    last = signatures(small.database, code, EVERYTHING)[-1]
     assert (last.validity, last.why, last.ended_by, last.reason) == ("void", "reopened", "project_manager", "the letter was another's")
 
 

@@ -16,6 +16,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.files import file_field, store
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.releases import plan_of
 from sites.signing import unasked
 from sites.snapshot import find
@@ -123,7 +124,7 @@ def test_knowing_the_hash_of_a_file_gives_no_way_to_it(letters: Ledger, checkpoi
         letters.save_draft(checkpoint, REVIEWER, {"letter": one, "scans": [{"of": "x", "scan": one}], "comments": "typed"})
         assert draft(letters) == {"scans": [{"of": "x"}], "comments": "typed"}
         letters.save_draft_of_prefect(checkpoint, {"letter": one})
-        shown = inbox.checkpoint(letters.database, checkpoint, letters.clock.now(), person="site_coordinator")
+        shown = inbox.checkpoint(letters.database, checkpoint, letters.clock.now(), person="site_coordinator", access=EVERYTHING)
         assert shown["draft"]["answers"] == {}
 
 
@@ -180,8 +181,8 @@ def test_an_action_names_documents_that_are_stored(letters: Ledger, checkpoint: 
 
 
 def record(ledger: Ledger, code: str, key: str) -> int:
-    given = ("nurse.caen", "site_coordinator", "CAEN", code, ledger.clock.now().date(), None)
-    return qualifications.record_delegation(ledger.database, ledger.clock, *given, by="project_manager", evidence=key)
+    new = qualifications.NewDelegation("nurse.caen", "site_coordinator", "CAEN", code, ledger.clock.now().date(), evidence=key)
+    return qualifications.record(ledger.database, ledger.clock, new, by="project_manager")
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 from qualified import delegate, qualify_site, qualify_town, train
-from small import SMALL, launch, to_ethics, to_setup
+from small import SMALL, gate, launch, to_ethics, to_setup
 from sqlalchemy import insert
 from strict import STRICT, launch_strict
 
+from protocols.clocks import Place
 from protocols.errors import IllegalTransition, InConflict, InvalidAnswers, NotAssigned, NotQualified, Refused
-from sites import conflicts, inbox, policy
+from sites import attention, conflicts, holding, inbox, policy, portfolio, vacancies
 from sites.clock import SetClock
 from sites.database import table
 from sites.deputies import end_deputy, name_deputy
+from sites.identity import accounts
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.signing import unasked
+from sites.snapshot import find
 from sites.tables import Assignment, Conflict, Delegation, Deputy, Remark, Training
 
 MONDAY = date(2026, 3, 2)
@@ -132,11 +136,11 @@ def test_a_conflict_of_interest_in_everything_forbids_a_launch(small: Ledger, cl
 
 def test_a_deputy_acts_and_the_fact_says_for_whom(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    number = name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    number = name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     (item,) = inbox.inbox(small.database, "nobody", clock.now())
     assert (item["id"], item["of"], item["role"]) == (f"{code}:review::1", "methodologist", "methodologist")
     small.complete(item["id"], {"sound": True}, "nobody")
-    fact = next(fact for fact in inbox.journal(small.database, code) if fact["kind"] == "CheckpointCompleted")
+    fact = next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["kind"] == "CheckpointCompleted")
     assert (fact["by"], fact["role"], fact["data"]["of"]) == ("nobody", "methodologist", "methodologist")
     end_deputy(small.database, clock, number, by="project_manager")
     with pytest.raises(NotAssigned):
@@ -146,10 +150,10 @@ def test_a_deputy_acts_and_the_fact_says_for_whom(small: Ledger, clock: SetClock
 def test_what_one_holds_oneself_is_not_done_for_another(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
     assign(small, "nobody", "methodologist")
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     assert [item["of"] for item in inbox.inbox(small.database, "nobody", clock.now())] == [""]
     small.complete(f"{code}:review::1", {"sound": True}, "nobody")
-    assert "of" not in next(fact for fact in inbox.journal(small.database, code) if fact["by"] == "nobody")["data"]
+    assert "of" not in next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["by"] == "nobody")["data"]
 
 
 def test_a_managers_deputy_launches_holds_and_stops_for_them(small: Ledger, clock: SetClock) -> None:
@@ -158,13 +162,13 @@ def test_a_managers_deputy_launches_holds_and_stops_for_them(small: Ledger, cloc
     small.hold(code, "nobody", "Recall")
     small.release(code, "nobody", "Checked")
     small.stop(code, "nobody", "Over")
-    told = [(fact["kind"], fact["data"].get("of")) for fact in inbox.journal(small.database, code) if fact["by"]]
+    told = [(fact["kind"], fact["data"].get("of")) for fact in inbox.journal(small.database, code, EVERYTHING) if fact["by"]]
     assert told == [(kind, "project_manager") for kind in ("ExperimentLaunched", "Held", "Released", "ExperimentStopped")]
 
 
 def test_a_conflict_is_the_deputys_own(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     conflicts.declare(small.database, clock, "methodologist", code, "Shares", by="methodologist")
     assert may(small, f"{code}:review::1", "nobody")
     conflicts.declare(small.database, clock, "nobody", code, "Shares too", by="nobody")
@@ -187,8 +191,8 @@ def test_four_eyes_see_through_a_deputy(small: Ledger, clock: SetClock) -> None:
 
 
 def test_deputies_of_people_are_told_with_whom_they_stand_in_for(small: Ledger, clock: SetClock) -> None:
-    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="nurse.caen")
-    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=1), by="nurse.metz")
+    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="project_manager")
+    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=1), by="project_manager")
     with small.database.read() as connection:
         found = {
             day: [(one["id"], one["of"]) for one in policy.deputies_of(connection, ["nurse.caen", "nurse.metz", "sponsor"], day)]
@@ -202,7 +206,7 @@ def test_a_deputy_needs_a_delegation_and_a_training_of_their_own(small: Ledger, 
     code = launch_strict(small)
     name = to_setup(small, code)[0]
     qualify_site(small, code, "CAEN", manager="project_manager", investigator="principal_investigator", coordinator="nurse.caen")
-    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="nurse.caen")
+    name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by="project_manager")
     with pytest.raises(NotQualified):
         small.complete(name, {"ready": True}, "nobody")
     delegate(small, code, "nobody", "site_coordinator", "CAEN", by="principal_investigator")
@@ -255,12 +259,106 @@ def test_the_inbox_lists_what_the_ledger_lets_one_do_and_says_what_is_lacking(
     small.complete(names[1], {"ready": True}, "site_coordinator")  # it waits for a signature, by another person
     people = ["nobody", "nurse.caen", "nurse.metz", "site_coordinator", "principal_investigator", "methodologist"]
     grant(small, chance, people, codes)
+    accounts.disable(small.database, clock, chance.choice(people), by="project_manager")
     for hours in (-14, 0, 6, 9, 12, 14, 30):
         clock.set(max(clock.now(), datetime(2026, 3, 2, 12, tzinfo=UTC) + timedelta(hours=hours)))
         for person in people:
             listed = {item["id"]: item for item in inbox.inbox(small.database, person, clock.now())}
             allowed = {name: outcome for name in names if (outcome := let(small, name, person)) is not None}
             assert {name: bool(item["lacks"]) for name, item in listed.items()} == allowed, (person, clock.now())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_to_hold_a_role_is_the_same_thing_wherever_it_is_asked(
+    small: Ledger, release: Callable[[str], str], clock: SetClock, seed: int
+) -> None:
+    """The ledger, the reader's own list, whom notices go to, the board and the launch's readiness, on random days and closed accounts."""
+    release(STRICT)
+    chance = random.Random(seed)
+    codes = [launch_strict(small, "CAEN", "SDEN"), launch(small)]
+    people = ["nobody", "nurse.caen", "nurse.metz", "site_coordinator", "principal_investigator", "methodologist"]
+    grant(small, chance, people, codes)
+    closed = set(chance.sample(people, 2))
+    for person in closed:
+        accounts.disable(small.database, clock, person, by="project_manager")
+    found = 0
+    for days in (-2, -1, 0, 1):
+        clock.set(datetime(2026, 3, 2, 12, tzinfo=UTC) + timedelta(days=days))  # noon: the same date at all three sites
+        readers = [reader_of(small, person) for person in people]
+        for role in ("site_coordinator", "principal_investigator", "methodologist"):
+            for site in ("", "CAEN", "SDEN"):
+                held = {person for person in people if holds(small, person, role, site, codes[0])}
+                assert held == set(told(small, role, site, codes[0]))
+                assert held == boarded(small, role, site, codes[0])
+                assert held == read(readers, role, site, codes[0])
+                assert manned_by(small, role, site) <= held
+                assert not held & closed
+                found += len(held)
+    assert found > 20
+    assert not any(inbox.inbox(small.database, person, clock.now()) for person in closed)
+
+
+def holds(ledger: Ledger, person: str, role: str, site: str, code: str) -> bool:
+    """Whether the ledger takes the person for a holder of the role themselves."""
+    with ledger.database.read() as connection:
+        found = policy.standing(connection, person, role, site=site, experiment=code, on=ledger.clock.now().date())
+    return found.holds and not found.of
+
+
+def told(ledger: Ledger, role: str, site: str, code: str) -> list[str]:
+    with ledger.database.read() as connection:
+        return [one["id"] for one in policy.holders(connection, [role], sites=[site], experiment=code, on=ledger.clock.now().date())]
+
+
+def boarded(ledger: Ledger, role: str, site: str, code: str) -> set[str]:
+    with ledger.database.read() as connection:
+        found = holding.holdings(connection, find(connection, code), [role], [site], ledger.clock.now())
+    return {one.person for one in holding.held_at(holding.by_place(found), role, site)}
+
+
+def read(readers: list[policy.Reader], role: str, site: str, code: str) -> set[str]:
+    return {
+        reader.person
+        for reader in readers
+        for one in reader.in_force_at(Place())
+        if one.role == role and one.site in ("", site) and one.experiment in ("", code) and not one.of
+    }
+
+
+def manned_by(ledger: Ledger, role: str, site: str) -> set[str]:
+    protocol = inbox.protocol_of(ledger.database, inbox.experiments(ledger.database)[0]["code"])
+    found = vacancies.manned(ledger.database, protocol, ledger.clock.now())
+    return {person for (named, at), held in found.held.items() if named == role and at in ("", site) for person, _ in held}
+
+
+def test_whoever_left_holds_nothing_and_lends_nothing_until_the_account_is_opened_again(small: Ledger, clock: SetClock) -> None:
+    code = launch(small)
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
+    assert gate(small, code, "review")["vacant"] == []
+    accounts.disable(small.database, clock, "methodologist", by="project_manager")
+    with pytest.raises(NotAssigned, match="The account of methodologist is closed"):
+        small.complete(f"{code}:review::1", {"sound": True}, "methodologist")
+    with pytest.raises(NotAssigned):
+        small.complete(f"{code}:review::1", {"sound": True}, "nobody")
+    assert [inbox.inbox(small.database, person, clock.now()) for person in ("methodologist", "nobody")] == [[], []]
+    assert gate(small, code, "review")["vacant"] == ["methodologist"]
+    manager = reader_of(small, "project_manager")
+    with small.database.read() as connection:
+        missed = [(one["experiment"], one["role"]) for one in attention.vacancies(connection, manager)]
+    assert missed == [(code, "methodologist")]
+    shown = inbox.checkpoint(small.database, f"{code}:review::1", clock.now(), person="project_manager", access=EVERYTHING)
+    assert shown["who"] == []
+    (stuck,) = portfolio.experiments(small.database, manager, clock.now() + timedelta(days=30), "en")["items"]
+    assert [one["persons"] for one in stuck["stuck_on"]] == [[]]
+    protocol = inbox.protocol_of(small.database, code)
+    assert "methodologist" in vacancies.manned(small.database, protocol, clock.now()).vacant
+    accounts.enable(small.database, clock, "methodologist", by="project_manager")
+    small.complete(f"{code}:review::1", {"sound": True}, "nobody")
+
+
+def reader_of(ledger: Ledger, person: str) -> policy.Reader:
+    with ledger.database.read() as connection:
+        return policy.reader(connection, person, ledger.clock.now())
 
 
 def grant(ledger: Ledger, chance: random.Random, people: list[str], codes: list[str]) -> None:
@@ -303,7 +401,7 @@ def grant(ledger: Ledger, chance: random.Random, people: list[str], codes: list[
 
 def let(ledger: Ledger, name: str, person: str) -> bool | None:
     """Whether someone who may act in the role lacks what it requires; None for whoever may not. Nothing is completed or signed."""
-    shown = inbox.checkpoint(ledger.database, name, ledger.clock.now())
+    shown = inbox.checkpoint(ledger.database, name, ledger.clock.now(), access=EVERYTHING)
     try:
         if shown["next_signature"]:
             ledger.sign(name, person, shown="0" * 64, prove=unasked)

@@ -20,6 +20,8 @@ from sites.evidence import OF_RECORD
 from sites.files import store
 from sites.identity.access import entries
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
+from sites.qualifications import NewDelegation, NewTraining
 from sites.signing import unasked
 from sites.tables import Assignment, Person
 
@@ -102,7 +104,7 @@ def test_what_is_refused_for_want_of_a_delegation_is_kept_as_a_draft(strict: Led
     name = f"{code}:setup:CAEN:1"
     with pytest.raises(NotQualified):
         strict.complete(name, {"ready": True}, "nurse.caen")
-    shown = inbox.checkpoint(strict.database, name, strict.clock.now(), person="nurse.caen")
+    shown = inbox.checkpoint(strict.database, name, strict.clock.now(), person="nurse.caen", access=EVERYTHING)
     assert shown["draft"]["answers"] == {"ready": True}
     assert shown["completed_by"] == ""
 
@@ -156,7 +158,7 @@ def test_records_count_from_their_first_to_their_last_day_where_the_site_stands(
         qualify_site(strict, code, site, manager=MANAGER, investigator=INVESTIGATOR, coordinator="site_coordinator")
         assign(strict, "nobody", "site_coordinator", site=site)
         given = ("nobody", "site_coordinator", site, code, date(2026, 5, 10), date(2026, 5, 11))
-        number = qualifications.record_delegation(strict.database, clock, *given, by=MANAGER)
+        number = qualifications.record(strict.database, clock, NewDelegation(*given), by=MANAGER)
         qualifications.sign_delegation(strict.database, clock, number, by=INVESTIGATOR, prove=unasked)
         train(strict, code, "nobody", site, by=INVESTIGATOR)
     clock.set(moment)
@@ -178,7 +180,7 @@ def test_an_ended_delegation_counts_no_more_from_that_day(strict: Ledger, clock:
 
 def record(ledger: Ledger, code: str, person: str, role: str, *, by: str, site: str = "CAEN", **changed: Any) -> int:
     given = (person, role, site, code, changed.pop("from_", MONDAY), changed.pop("until", None))
-    return qualifications.record_delegation(ledger.database, ledger.clock, *given, by=by, **changed)
+    return qualifications.record(ledger.database, ledger.clock, NewDelegation(*given, **changed), by=by)
 
 
 def sign(ledger: Ledger, number: int, by: str) -> None:
@@ -251,7 +253,7 @@ def test_nobody_in_conflict_records_or_signs(strict: Ledger, code: str) -> None:
 
 def test_a_training_is_signed_by_a_manager_while_no_experiment_is_under_way_there(strict: Ledger) -> None:
     given = ("nurse.caen", "strict", "1.0.0", "CAEN", MONDAY, None)
-    number = qualifications.record_training(strict.database, strict.clock, *given, by="doctor.caen")
+    number = qualifications.record(strict.database, strict.clock, NewTraining(*given), by="doctor.caen")
     with pytest.raises(NotAssigned, match=MANAGER):
         qualifications.sign_training(strict.database, strict.clock, number, by="doctor.caen", prove=unasked)
     qualifications.sign_training(strict.database, strict.clock, number, by=MANAGER, prove=unasked)
@@ -261,7 +263,7 @@ def test_a_training_of_an_investigator_is_signed_by_a_manager(strict: Ledger, co
     qualify_site(strict, code, "CAEN", **CAEN)
     assign(strict, "nobody", INVESTIGATOR, site="CAEN")
     given = ("nobody", "strict", "1.0.0", "CAEN", MONDAY, None)
-    number = qualifications.record_training(strict.database, strict.clock, *given, by="doctor.caen")
+    number = qualifications.record(strict.database, strict.clock, NewTraining(*given), by="doctor.caen")
     with pytest.raises(NotAssigned):
         qualifications.sign_training(strict.database, strict.clock, number, by="doctor.caen", prove=unasked)
     qualifications.sign_training(strict.database, strict.clock, number, by=MANAGER, prove=unasked)
@@ -327,7 +329,7 @@ def test_every_act_is_in_the_access_journal(strict: Ledger, clock: SetClock, cod
 @pytest.mark.parametrize(
     ("changed", "error", "said"),
     [
-        ({"person": "who?"}, UnknownThing, "no person"),
+        ({"person": "who?"}, UnknownThing, r"There is no who\? here that you may see"),
         ({"role": "surgeon"}, UnknownThing, "has no role 'surgeon'"),
         ({"site": "SDEN"}, UnknownThing, "SDEN takes no part"),
         ({"site": ""}, InvalidInput, "role of a site"),
@@ -345,7 +347,7 @@ def test_what_a_delegation_cannot_be(strict: Ledger, code: str, changed: dict[st
 def test_a_training_to_come_is_not_recorded(strict: Ledger) -> None:
     given = ("nurse.caen", "strict", "1.0.0", "CAEN", today(strict) + timedelta(days=1), None)
     with pytest.raises(InvalidInput, match="still to come"):
-        qualifications.record_training(strict.database, strict.clock, *given, by=MANAGER)
+        qualifications.record(strict.database, strict.clock, NewTraining(*given), by=MANAGER)
 
 
 def test_evidence_is_a_stored_document(strict: Ledger, code: str) -> None:

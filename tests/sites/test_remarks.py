@@ -13,6 +13,7 @@ from sites import inbox
 from sites.checkpoints import CheckpointId
 from sites.database import Database, table
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.remarks import about
 from sites.snapshot import find
 from sites.tables import Conflict, Notice
@@ -82,7 +83,7 @@ def test_a_stranger_cannot_ask(small: Ledger) -> None:
 def test_a_decline_keeps_the_checkpoint_open_and_tells_the_managers(small: Ledger, review: str) -> None:
     code = review.split(":")[0]
     small.decline(review, "methodologist", "I wrote the protocol myself.")
-    fact = next(one for one in inbox.journal(small.database, code) if one["kind"] == "CheckpointDeclined")
+    fact = next(one for one in inbox.journal(small.database, code, EVERYTHING) if one["kind"] == "CheckpointDeclined")
     assert (fact["by"], fact["role"], fact["data"]["reason"]) == ("methodologist", "methodologist", "I wrote the protocol myself.")
     assert gate(small, code, "review")["status"] == "open"
     assert owed(small.database, "declined") == [(["project_manager"], [])]

@@ -14,11 +14,15 @@ from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
 from sites import attention, deputies, people, policy, registry, review, sheets
 from sites.clock import SetClock
 from sites.database import Database, table
+from sites.identity import accounts, links, proofs, sessions, subjects, tokens
 from sites.identity.access import entries
 from sites.identity.accounts import create_account
+from sites.identity.keys import Key
 from sites.ledger import Ledger
 from sites.signing import unasked
 from sites.tables import Account
+
+PASSWORD = "a long sentence nobody guesses"
 
 
 @pytest.fixture
@@ -80,6 +84,60 @@ def test_whoever_has_not_come_for_ninety_days_is_named(ledger: Ledger, clock: Se
         assert review.dormant(connection, reader(ledger, "project_manager")) == 1
     dormant = {person for person, *_ in held(ledger, "project_manager", only="dormant")}
     assert ("nurse.metz" in dormant, "nurse.caen" in dormant) == (True, False)
+
+
+@pytest.mark.parametrize("way", ["password", "provider", "invitation", "recovery", "token", "link", "session"])
+def test_whoever_came_by_any_way_is_not_called_dormant(ledger: Ledger, clock: SetClock, codes: tuple[str, str], way: str) -> None:
+    """Ten minutes ago, and again when the session itself has been forgotten."""
+    if way not in ("invitation", "link"):
+        with ledger.database.write() as connection:
+            create_account(connection, "nurse.caen", PASSWORD, clock.now(), by="project_manager")
+    assert "nurse.caen" in dormant(ledger)
+    come(ledger, codes[0], way)
+    for later in (timedelta(minutes=10), timedelta(days=80)):
+        clock.advance(later)
+        with ledger.database.write() as connection:
+            sessions.forget_old(connection, clock.now())
+        assert "nurse.caen" not in dormant(ledger)
+    clock.advance(timedelta(days=10))
+    assert "nurse.caen" in dormant(ledger)
+
+
+def dormant(ledger: Ledger) -> set[str]:
+    found = review.rights(ledger.database, reader(ledger, "project_manager"), size=500)["items"]
+    named = {one["person"] for one in found if one["dormant"]}
+    assert {person for person, *_ in held(ledger, "project_manager", only="dormant", size=500)} == named
+    return named
+
+
+def come(ledger: Ledger, code: str, way: str) -> None:
+    """Let the nurse of CAEN come in, as the doors let her."""
+    database, clock, person, key = ledger.database, ledger.clock, "nurse.caen", Key("a key of thirty-two characters or more, for tests")
+    if way == "password":
+        assert proofs.check_password(database, clock, person, PASSWORD) == (person, False)
+    elif way == "provider":
+        claims = {"iss": "https://sso", "sub": "1", "email": f"{person}@example.org", "email_verified": True}
+        assert subjects.person_of(database, clock, claims, "email") == person
+    elif way == "invitation":
+        nonce = accounts.invite(database, clock, person, by="project_manager")
+        with_link = links.open_link(database, clock, key, "invitation", links.token_of(key, "invitation", nonce))
+        assert with_link
+        assert accounts.accept_invitation(database, clock, with_link, PASSWORD)
+    elif way == "recovery":
+        nonce = accounts.recover(database, clock, person) or ""
+        with_link = links.open_link(database, clock, key, "recovery", links.token_of(key, "recovery", nonce))
+        assert with_link
+        assert accounts.accept_recovery(database, clock, with_link, "another long sentence of hers")
+    elif way == "token":
+        assert tokens.read_token(database, clock, tokens.create_token(database, clock, person, "mine", "read", 300))
+    else:
+        with database.write() as connection:
+            if way == "session":
+                sessions.open_session(connection, person, clock.now(), method="password")
+            else:
+                lasts = timedelta(days=1)
+                nonce = links.create_link(connection, "checkpoint", person, clock.now(), by=person, target=f"{code}:x:CAEN:1", lasts=lasts)
+                assert links.use_link(connection, nonce, clock.now())
 
 
 def test_rights_are_narrowed_and_paged(ledger: Ledger, codes: tuple[str, str]) -> None:
@@ -157,8 +215,6 @@ def test_roles_are_missed_at_active_sites_of_running_experiments(ledger: Ledger,
 
 
 def test_people_are_listed_by_the_state_of_their_account(ledger: Ledger, clock: SetClock, codes: tuple[str, str]) -> None:
-    from sites.identity import accounts
-
     with ledger.database.write() as connection:
         for person in ("nurse.caen", "nurse.metz", "sponsor"):
             create_account(connection, person, "a long sentence nobody guesses", clock.now(), by="project_manager")

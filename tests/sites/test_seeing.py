@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
+from inspect import isfunction, signature
+from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,6 +25,7 @@ from sites.glass import break_glass
 from sites.identity.access import entries
 from sites.journal import verify
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.releases import plan_of
 from sites.tables import Assignment, Deputy, Experiment, ExperimentSite, Notice
 
@@ -146,7 +151,7 @@ def test_a_role_at_a_site_shows_it_on_its_days_there(small: Ledger, clock: SetCl
 def test_a_deputy_sees_what_the_other_sees_while_it_lasts(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
     number = name_deputy(
-        small.database, clock, "nurse.caen", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=5), by="nurse.caen"
+        small.database, clock, "nurse.caen", "nobody", MONDAY + timedelta(days=1), MONDAY + timedelta(days=5), by="project_manager"
     )
     seen = []
     for _ in range(7):
@@ -160,8 +165,8 @@ def test_a_deputy_sees_what_the_other_sees_while_it_lasts(small: Ledger, clock: 
 
 def test_a_deputys_deputy_sees_nothing(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "nurse.caen", "nurse.metz", MONDAY, MONDAY, by="nurse.caen")
-    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY, MONDAY, by="nurse.metz")
+    name_deputy(small.database, clock, "nurse.caen", "nurse.metz", MONDAY, MONDAY, by="project_manager")
+    name_deputy(small.database, clock, "nurse.metz", "nobody", MONDAY, MONDAY, by="project_manager")
     assert sites(access(small, "nobody", code)) == {"METZ"}
 
 
@@ -170,10 +175,10 @@ def test_a_deputys_deputy_sees_nothing(small: Ledger, clock: SetClock) -> None:
 )
 def test_one_names_ones_own_deputy_and_a_manager_anyones(small: Ledger, clock: SetClock, by: str, allowed: bool) -> None:
     if allowed:
-        assert name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by=by) == 1
+        assert name_deputy(small.database, clock, "nurse.caen", "site_coordinator", MONDAY, MONDAY, by=by) == 1
     else:
         with pytest.raises(NotAssigned):
-            name_deputy(small.database, clock, "nurse.caen", "nobody", MONDAY, MONDAY, by=by)
+            name_deputy(small.database, clock, "nurse.caen", "site_coordinator", MONDAY, MONDAY, by=by)
 
 
 def test_a_managers_deputy_names_no_deputy(small: Ledger, clock: SetClock) -> None:
@@ -187,14 +192,14 @@ def test_a_managers_deputy_names_no_deputy(small: Ledger, clock: SetClock) -> No
     ("changed", "error", "said"),
     [
         ({"deputy": "nurse.caen"}, InvalidInput, "own deputy"),
-        ({"deputy": "who?"}, UnknownThing, "no person 'who"),
+        ({"deputy": "who?"}, UnknownThing, r"There is no who\? here that you may see"),
         ({"until": MONDAY - timedelta(days=1)}, InvalidInput, "before the first"),
         ({"until": MONDAY + timedelta(days=400)}, InvalidInput, "a year at most"),
         ({"from_": MONDAY - timedelta(days=9), "until": MONDAY - timedelta(days=5)}, InvalidInput, "past already"),
     ],
 )
 def test_what_a_deputy_cannot_be(small: Ledger, clock: SetClock, changed: dict[str, Any], error: type[InsituError], said: str) -> None:
-    usual: dict[str, Any] = {"person": "nurse.caen", "deputy": "nobody", "from_": MONDAY, "until": MONDAY, "by": "nurse.caen"}
+    usual: dict[str, Any] = {"person": "nurse.caen", "deputy": "site_coordinator", "from_": MONDAY, "until": MONDAY, "by": "nurse.caen"}
     with pytest.raises(error, match=said):
         name_deputy(small.database, clock, **usual | changed)
     assert entries(small.database) == []
@@ -208,7 +213,7 @@ def test_breaking_the_glass_shows_for_an_hour_and_is_journaled_and_told(small: L
     seen = break_glass(small.database, clock, "nurse.metz", code, "CAEN", "Device alarm at Caen")
     assert sites(access(small, "nurse.metz", code)) == {"CAEN", "METZ"}
     assert kinds(small, code, "GlassBroken") == ["GlassBroken"]
-    fact = next(fact for fact in inbox.journal(small.database, code) if fact["kind"] == "GlassBroken")
+    fact = next(fact for fact in inbox.journal(small.database, code, EVERYTHING) if fact["kind"] == "GlassBroken")
     assert (fact["by"], fact["site"], fact["data"]["reason"]) == ("nurse.metz", "CAEN", "Device alarm at Caen")
     assert [(one["kind"], one["by"]) for one in entries(small.database)] == [("GlassBroken", "nurse.metz")]
     with small.database.read() as connection:
@@ -253,10 +258,20 @@ def test_the_reason_of_an_emergency_is_for_the_managers_and_for_whoever_gave_it(
 
 def test_a_sponsor_is_not_told_for_whom_a_deputy_acted(small: Ledger, clock: SetClock) -> None:
     code = launch(small)
-    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="methodologist")
+    name_deputy(small.database, clock, "methodologist", "nobody", MONDAY, MONDAY, by="project_manager")
     small.complete(f"{code}:review::1", {"sound": True}, "nobody")
     assert "nobody" not in str(inbox.journal(small.database, code, access(small, "sponsor", code)))
     assert "methodologist'" not in str([fact["data"] for fact in inbox.journal(small.database, code, access(small, "sponsor", code))])
+
+
+def test_a_glass_at_a_site_that_is_not_there_tells_of_no_experiment(small: Ledger, clock: SetClock) -> None:
+    code, told = launch(small), set()
+    for experiment in (code, "OTHER-1"):
+        with pytest.raises(UnknownThing) as caught:
+            break_glass(small.database, clock, "nurse.metz", experiment, "NOWHERE", "Alarm")
+        told.add(str(caught.value).replace(experiment, "X"))
+    assert len(told) == 1
+    assert entries(small.database) == []
 
 
 def test_the_same_glass_again_within_the_hour_is_one(small: Ledger, clock: SetClock) -> None:
@@ -373,3 +388,25 @@ def agrees(ledger: Ledger, person: str, codes: list[str]) -> None:
     assert sorted(listed) == sorted(code for code, one in found.items() if one), person
     shown = {(code, site) for code, site in every if (one := found[code]) is not None and one.sees_site(site)}
     assert places == shown, (person, ledger.clock.now(), who.held)
+
+
+def test_no_read_gives_everything_to_whoever_forgot_to_say_how_much() -> None:
+    """`access` has no default anywhere, and `None` is not a way to say everything: `EVERYTHING` is, by its name."""
+    found = {
+        f"{module.__name__}.{name}": function for module in modules() for name, function in vars(module).items() if takes_access(function)
+    }
+    assert {"sites.board.status", "sites.asked.checkpoint", "sites.disclosure.journal", "notifications.sent.sent"} <= found.keys()
+    for name, function in found.items():
+        parameter = signature(function).parameters["access"]
+        assert parameter.default is parameter.empty, name
+        assert "None" not in str(parameter.annotation), name
+
+
+def modules() -> list[ModuleType]:
+    rooms = [import_module(name) for name in ("sites", "notifications")]
+    names = [one.name for room in rooms for one in walk_packages(room.__path__, f"{room.__name__}.") if ".migrations" not in one.name]
+    return [import_module(name) for name in names]
+
+
+def takes_access(value: Any) -> bool:
+    return isfunction(value) and "access" in signature(value).parameters

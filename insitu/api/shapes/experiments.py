@@ -26,6 +26,7 @@ GATE: dict[str, JsonValue] = {
     "due_on": "2026-03-12",
     "late": False,
     "waiting_for": [NEED],
+    "vacant": [],
 }
 HEAD: dict[str, JsonValue] = {
     "code": "TELEREHAB-HIP-1",
@@ -101,8 +102,6 @@ class Need(Shown):
 class Gate(Shown):
     """One step of the experiment, or of one site, in its latest round."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [GATE]})
-
     step: str
     title: str
     phase: Phase
@@ -114,6 +113,14 @@ class Gate(Shown):
     due_on: str | None = Field(description="The day people read where it stands.")
     late: bool
     waiting_for: list[Need]
+
+
+class BoardGate(Gate):
+    """A gate on the board."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [GATE]})
+
+    vacant: list[str] = Field(description="The roles it waits for that nobody holds there today.")
 
 
 class TakesPart(Shown):
@@ -161,7 +168,7 @@ class Board(Shown):
     phase: Phase
     progress: float = Field(description="Which part of the gates shown is through, 0 to 1.")
     sites: list[TakesPart]
-    gates: list[Gate]
+    gates: list[BoardGate]
     incidents: list[Incident]
 
 

@@ -17,7 +17,7 @@ from insitu.web.admin.words import ACCOUNTS, STATES, TONES
 from insitu.web.experiment.documents import saved
 from protocols.errors import NotProven
 from sites import names, review
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.meanings import ACCESS_REVIEW
 from sites.sheets import as_csv
 
@@ -78,7 +78,7 @@ def export(request: Request, visitor: SomeManager) -> Response:
     with doors.database.read() as connection:
         rows = [[_cell(one[name]) for name in review.NAMES] for one in review.all_rights(connection, visitor.reader)]
     with doors.database.write() as connection:
-        told: dict[str, Any] = {"what": "access.csv", "rows": len(rows)}
+        told: dict[str, Any] = {"what": "access.csv", "rows": len(rows)} | in_place_of(*visitor.reader.deputises)
         note(connection, AccessKind.EXPORTED, doors.clock.now(), by=visitor.person, address=address_of(request), **told)
     return saved("access.csv", "text/csv; charset=utf-8", as_csv(review.NAMES, rows))
 

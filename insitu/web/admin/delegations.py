@@ -26,6 +26,7 @@ from insitu.web.admin.words import STATES, TONES
 from protocols.errors import InvalidInput
 from sites import people, qualifications
 from sites.policy.administering import recordable_people, today
+from sites.qualifications import NewDelegation
 from sites.signing import Prove
 
 router = APIRouter()
@@ -74,11 +75,8 @@ def record(request: Request, visitor: Administers, form: Posted) -> Response:
         return _page(request, visitor, given, said(wrong, tongue))
     person, role, site, experiment = (given[name].strip() for name in NAMES[:4])
     try:
-        logs.require_recordable(visitor, person)
-        evidence = logs.evidence_of(visitor, form)
-        number = qualifications.record_delegation(
-            doors.database, doors.clock, person, role, site, experiment, begins, dates["until"], by=visitor.person, evidence=evidence
-        )
+        new = NewDelegation(person, role, site, experiment, begins, dates["until"], logs.evidence_of(visitor, form))
+        number = qualifications.record(doors.database, doors.clock, new, by=visitor.person)
     except InvalidInput as error:
         return _page(request, visitor, given, complaints(error, tongue, "person"))
     return go_to(request, f"{PATH}/{number}", logs.RECORDED)

@@ -13,7 +13,7 @@ from insitu.entrance.visitor import GlobalManager, Visitor
 from insitu.web.experiment.documents import saved
 from sites import registry
 from sites.database import Database
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.sheets import COLUMNS, KINDS, as_csv
 
 router = APIRouter()
@@ -82,4 +82,5 @@ def _yaml(rows: dict[str, list[dict[str, Any]]]) -> str:
 def _note(request: Request, visitor: Visitor, what: str, rows: int) -> None:
     with visitor.doors.database.write() as connection:
         at, address = visitor.doors.clock.now(), address_of(request)
-        note(connection, AccessKind.EXPORTED, at, by=visitor.person, address=address, what=what, rows=rows)
+        told: dict[str, Any] = {"what": what, "rows": rows} | in_place_of(*visitor.reader.deputises)
+        note(connection, AccessKind.EXPORTED, at, by=visitor.person, address=address, **told)

@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 from fastapi import Request, Response
-from sqlalchemy import select
 from starlette.datastructures import FormData, UploadFile
 
 from insitu.entrance.language import N_, Language
@@ -19,14 +18,10 @@ from insitu.web.experiment.documents import saved
 from protocols.errors import InvalidInput, NotAssigned, Refused, UnknownThing
 from protocols.phrase import Phrase
 from sites import files
-from sites.database import table
 from sites.evidence import OF_RECORD
-from sites.policy.administering import recordable_people
 from sites.signing import Prove
-from sites.tables import Person
 
 PAGE = 50
-_PERSON = table(Person)
 RECORDED = N_("The record was kept. It counts once it is signed.")
 SIGNED = N_("The record was signed: it counts from its first day.")
 ENDED = N_("The end was noted.")
@@ -50,14 +45,6 @@ def evidence(visitor: Visitor, record: dict[str, Any]) -> Response:
         raise UnknownThing(Phrase("There is no such document here that you may read."))
     found = visitor.doors.ledger.document(record["evidence"])
     return saved(found["name"], found["media_type"], found["content"])
-
-
-def require_recordable(visitor: Visitor, person: str) -> None:
-    """Let a record be about someone the visitor may know of. Raises UnknownThing, for anyone else as for nobody."""
-    with visitor.doors.database.read() as connection:
-        where = (_PERSON.c.id == person, recordable_people(connection, visitor.reader))
-        if not connection.execute(select(_PERSON.c.id).where(*where)).first():
-            raise UnknownThing(Phrase("There is no {code} here that you may see.", code=person))
 
 
 def sign(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from insitu.entrance.visitor import Administers, Visitor
 from insitu.web.admin.frame import admin_page
-from sites import attention, people, review
+from sites import attention, keys, people, review
 from sites.database import table
 from sites.offered import offered
 from sites.tables import Account, Experiment, Person, Site
@@ -31,6 +31,7 @@ def overview(request: Request, visitor: Administers) -> Response:
             visitor,
             "overview.html",
             begun=_begun(connection) if reader.is_manager else None,
+            twins=keys.twins(connection) if reader.is_manager else [],
             without_account={"count": absent[0], "first": absent[1]},
             vacancies=attention.vacancies(connection, reader) if manages else [],
             unsigned=attention.unsigned(connection, reader, FEW),

@@ -26,6 +26,7 @@ from insitu.web.admin.words import STATES, TONES
 from protocols.errors import InvalidInput
 from sites import people, qualifications
 from sites.policy.administering import recordable_people, today
+from sites.qualifications import NewTraining
 from sites.signing import Prove
 
 router = APIRouter()
@@ -77,11 +78,8 @@ def record(request: Request, visitor: Administers, form: Posted) -> Response:
     person, site = given["person"].strip(), given["site"].strip()
     protocol, _, version = given["protocol"].strip().partition(" ")
     try:
-        logs.require_recordable(visitor, person)
-        evidence = logs.evidence_of(visitor, form)
-        number = qualifications.record_training(
-            doors.database, doors.clock, person, protocol, version.strip(), site, on, dates["until"], by=visitor.person, evidence=evidence
-        )
+        new = NewTraining(person, protocol, version.strip(), site, on, dates["until"], logs.evidence_of(visitor, form))
+        number = qualifications.record(doors.database, doors.clock, new, by=visitor.person)
     except InvalidInput as error:
         return _page(request, visitor, given, complaints(error, tongue, "person"))
     return go_to(request, f"{PATH}/{number}", logs.RECORDED)

@@ -20,7 +20,7 @@ from insitu.web.experiment.documents import saved
 from insitu.web.experiment.frame import address_of, experiment_page, number, role_title, step_title
 from insitu.web.experiment.telling import KINDS, tell
 from sites.disclosure import journal as facts_of
-from sites.identity.access import AccessKind, note
+from sites.identity.access import AccessKind, in_place_of, note
 from sites.journal import verify
 from sites.names import names
 
@@ -150,7 +150,7 @@ def note_export(request: Request, seen: Seen, what: str, form: str, count: int) 
     """Note in the access journal that something left the house as a file."""
     doors, person = seen.visitor.doors, seen.visitor.person
     with doors.database.write() as connection:
-        said = {"what": what, "experiment": seen.code, "form": form, "rows": count}
+        said = {"what": what, "experiment": seen.code, "form": form, "rows": count} | in_place_of(*seen.visitor.reader.deputises)
         note(connection, AccessKind.EXPORTED, doors.clock.now(), person=person, by=person, address=network_address(request), **said)
 
 
