@@ -90,7 +90,7 @@ def shown_fields(
     return frozenset(shown)
 
 
-# ------------------------------------------------------------------ files among answers
+# ------------------------------------------------------------------ what answers name
 
 
 def kind_of(name: str) -> str:
@@ -100,13 +100,20 @@ def kind_of(name: str) -> str:
 
 def files_among(form: Iterable[FormField], answers: Mapping[str, Any]) -> Iterator[tuple[str, FormField, Mapping[str, Any]]]:
     """The stored files that the answers of a form name, in tables too: the path, the field, and the reference (`hash`, `name`)."""
+    for path, field, value in answers_of_type(FieldType.FILE, form, answers):
+        if _names_file(value):
+            yield path, field, value
+
+
+def answers_of_type(wanted: FieldType, form: Iterable[FormField], answers: Mapping[str, Any]) -> Iterator[tuple[str, FormField, Any]]:
+    """The answers given to fields of a type, in tables too: the path, the field, and the answer."""
     for field in form:
         value = answers.get(field.id)
-        if field.type is FieldType.FILE and _names_file(value):
+        if field.type is wanted and value is not None:
             yield field.id, field, value
         elif field.type is FieldType.TABLE and isinstance(value, list):
             for number, row in enumerate(value):
-                inner = files_among(field.columns, row) if isinstance(row, Mapping) else ()
+                inner = answers_of_type(wanted, field.columns, row) if isinstance(row, Mapping) else ()
                 yield from ((f"{field.id}.{number}.{path}", column, found) for path, column, found in inner)
 
 

@@ -1,7 +1,9 @@
-"""Evidence: the stored files that an answer, an action or a record names. One rule for every door, looked at where it is written.
+"""Evidence: the stored files and the people that an answer, an action or a record names. One rule for every door, looked at where it is
+written.
 
 A file is there and is what its field accepts, by its content. It is named by whoever handed it in, under the name they gave it, or where
 it stands among the answers of that very checkpoint: knowing a file's hash gives nobody a way to it. A stored file never changes or goes.
+A person is named who holds the role that the field asks for there, or stands among those answers: an id is no way to a name.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from sqlalchemy import Connection, bindparam, select
 
 from protocols.errors import InvalidAnswers, InvalidInput, UnknownThing
 from protocols.facts import Fact, FactKind
-from protocols.forms import files_among, without_files
+from protocols.forms import answers_of_type, files_among, without_files
 from protocols.model import FieldType, FormField
 from protocols.phrase import Phrase
 from protocols.state import StepKey
 from sites.database import inserted_once, table
 from sites.files import check
+from sites.holding import by_place, held_at, holdings
 from sites.snapshot import Loaded
 from sites.tables import Document, PastRound, Upload
 
@@ -50,8 +53,9 @@ def require(connection: Connection, loaded: Loaded, facts: Iterable[Fact]) -> No
     """
     for fact in facts:
         if fact.kind is FactKind.CHECKPOINT_COMPLETED:
-            form, named = _form(loaded, fact.step), may_name(connection, loaded, StepKey(fact.step, fact.site), fact.by)
-            _require_answers(connection, fact.step, form, fact.data["answers"], named)
+            form, key = _form(loaded, fact.step), StepKey(fact.step, fact.site)
+            _require_people(connection, loaded, key, form, fact)
+            _require_answers(connection, fact.step, form, fact.data["answers"], may_name(connection, loaded, key, fact.by))
         elif fact.kind is FactKind.EXPERIMENT_LAUNCHED:
             launch = loaded.plan.protocol
             _require_answers(connection, f"launch of {launch.id}", launch.launch, fact.data["launch"], _own(connection, fact.by))
@@ -62,20 +66,23 @@ def require(connection: Connection, loaded: Loaded, facts: Iterable[Fact]) -> No
 def may_name(connection: Connection, loaded: Loaded, key: StepKey, person: str) -> Named:
     """Which files a person may name in answers to a checkpoint: their own, and those that its answers of any round name."""
     own, form = _own(connection, person), _form(loaded, key.step)
-    standing: set[tuple[str, str]] = set()
-    looked: list[bool] = []
+    standing: list[set[tuple[str, str]]] = []
 
     def named(file: Mapping[str, Any]) -> bool:
         if own(file):
             return True
-        if not looked:
-            looked.append(True)
-            rounds = [row.snapshot["answers"] for row in connection.execute(_EARLIER, {"experiment": loaded.id, **key._asdict()})]
-            for answers in [loaded.state.step(key).answers, *rounds]:
-                standing.update((one["hash"], one["name"]) for _, _, one in files_among(form, answers or {}))
-        return (file["hash"], file["name"]) in standing
+        if not standing:
+            rounds = _answers_before(connection, loaded, key)
+            standing.append({(one["hash"], one["name"]) for answers in rounds for _, _, one in files_among(form, answers)})
+        return (file["hash"], file["name"]) in standing[0]
 
     return named
+
+
+def _answers_before(connection: Connection, loaded: Loaded, key: StepKey) -> list[Mapping[str, Any]]:
+    """The answers of a checkpoint as they stand, and those of its earlier rounds."""
+    earlier = connection.execute(_EARLIER, {"experiment": loaded.id, **key._asdict()})
+    return [answers for answers in (loaded.state.step(key).answers, *(row.snapshot["answers"] for row in earlier)) if answers]
 
 
 def draft_of(connection: Connection, loaded: Loaded, key: StepKey, person: str, answers: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +117,20 @@ def _require_answers(connection: Connection, of: str, form: tuple[FormField, ...
     looked = {path: _complaint(connection, field, file, named) for path, field, file in files_among(form, answers)}
     if errors := {path: said for path, said in looked.items() if said}:
         raise InvalidAnswers(of, errors)
+
+
+def _require_people(connection: Connection, loaded: Loaded, key: StepKey, form: tuple[FormField, ...], fact: Fact) -> None:
+    named = list(answers_of_type(FieldType.PERSON, form, fact.data["answers"]))
+    if not named:
+        return
+    roles = {field.role or fact.role for _, field, _ in named}
+    places = by_place(holdings(connection, loaded.row, roles, [key.site] if key.site else [], fact.at))
+    holders = {role: {one.person for one in held_at(places, role, key.site)} for role in roles}
+    rounds = _answers_before(connection, loaded, key)
+    standing = {one for answers in rounds for _, _, one in answers_of_type(FieldType.PERSON, form, answers)}
+    strangers = [path for path, field, one in named if one not in holders[field.role or fact.role] | standing]
+    if strangers:
+        raise InvalidAnswers(key.step, dict.fromkeys(strangers, Phrase("choose someone from the list")))
 
 
 def _complaint(connection: Connection, field: FormField, file: Mapping[str, Any], named: Named) -> str:

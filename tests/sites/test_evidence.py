@@ -32,6 +32,8 @@ LETTERS = SMALL.replace(
     "- {id: letter, type: file, accept: [PDF, .Txt], max_mb: 0.001}\n"
     "        - {id: scans, type: table, columns: [{id: of, type: text}, {id: scan, type: file, accept: [pdf]}]}\n"
     "        - {id: marks, type: table, columns: [{id: hash, type: text}, {id: name, type: text}]}\n"
+    "        - {id: expert, type: person, role: ethics_officer}\n"
+    "        - {id: team, type: table, columns: [{id: who, type: person}]}\n"
     "        - {id: comments, type: long_text",
 ).replace("launch:\n", "launch:\n  - {id: contract, type: file, accept: [pdf]}\n")
 
@@ -159,6 +161,18 @@ def test_a_launch_names_files_by_the_same_rule(letters: Ledger) -> None:
     assert list(refused.value.errors) == ["contract"]
     key = letters.store_file("c.pdf", "application/pdf", PDF, "project_manager")
     letters.launch("small", ["CAEN"], {"target": 1, "contract": {"hash": key, "name": "c.pdf"}}, "project_manager")
+
+
+def test_answers_name_people_who_hold_the_role_that_is_asked_for(letters: Ledger, checkpoint: str) -> None:
+    for person in ("nurse.caen", "sponsor", "no.one"):
+        assert refusals(letters, checkpoint, {"expert": person}) == {"expert": "choose someone from the list"}
+        assert list(refusals(letters, checkpoint, {"team": [{"who": REVIEWER}, {"who": person}]})) == ["team.1.who"]
+    answers = {"sound": True, "expert": "second.officer", "team": [{"who": REVIEWER}]}
+    letters.complete(checkpoint, answers, REVIEWER)
+    letters.reopen(checkpoint, REVIEWER, "a page was missing")
+    with letters.database.write() as connection:
+        connection.execute(text("DELETE FROM assignment WHERE person = 'second.officer'"))
+    assert letters.complete(checkpoint.removesuffix("1") + "2", answers, REVIEWER)["gate"] == "passed"
 
 
 # ------------------------------------------------------------------ actions and records
