@@ -20,6 +20,7 @@ from sites.identity.access import entries
 from sites.ledger import Ledger
 from sites.policy import EVERYTHING
 from sites.qualifications import NewDelegation, NewTraining
+from sites.signing import unasked
 from sites.tables import Account, Assignment, Deputy, Link, Person, Site
 
 MONDAY, UNTIL = date(2026, 3, 2), date(2026, 3, 9)
@@ -96,7 +97,7 @@ def test_a_managers_deputy_in_one_experiment_gives_no_role_there(ledger: Ledger,
 OF_A_MANAGER: dict[str, Act] = {
     "a site": lambda ledger, code, by: registry.save_site(ledger.database, ledger.clock, SITE, by=by, new=False),
     "a conflict": lambda ledger, code, by: conflicts.declare(ledger.database, ledger.clock, "nurse.caen", code, "shares", by=by),
-    "a review": lambda ledger, code, by: review.sign_review(ledger.database, ledger.clock, by=by, meaning="Reviewed"),
+    "a review": lambda ledger, code, by: review.sign_review(ledger.database, ledger.clock, by=by, prove=unasked),
     "a delegation": lambda ledger, code, by: qualifications.record(ledger.database, ledger.clock, delegation(code), by=by),
     "its end": lambda ledger, code, by: qualifications.end_delegation(
         ledger.database, ledger.clock, recorded(ledger, delegation(code)), by=by, on=MONDAY, why="Left"
