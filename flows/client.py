@@ -59,6 +59,11 @@ class Run:
         """Whether a worker has it or will take it."""
         return self.type in ("SCHEDULED", "PENDING", "RUNNING")
 
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it waits in no work pool, its own having been deleted: no worker can take it."""
+        return not self.pool and self.type in ("SCHEDULED", "PAUSED")
+
 
 class Prefect:
     """One Prefect server by the address of its API, such as `http://127.0.0.1:4200/api`.

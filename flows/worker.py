@@ -30,6 +30,7 @@ from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker
 
 from flows.client import lives
 from flows.deployments import POOL, POOL_TYPE
+from flows.payloads import RESCUED
 from flows.proxies import told_of_proxy
 
 LIMIT = 4  # runs at once: actions render and compute, and share the process
@@ -148,7 +149,7 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         stuck = [run for run in await self._executing() if await self._is_lost(run)]
         for run in stuck:
             log.warning("Flow run %s was left %s by a worker that is gone; it starts again", run.name, run.state_name)
-            again = State(type=StateType.SCHEDULED, name="Rescued", message="Its worker is gone.")
+            again = State(type=StateType.SCHEDULED, name=RESCUED, message="Its worker is gone.")
             await self.client.set_flow_run_state(run.id, again, force=True)
         return len(stuck)
 

@@ -100,6 +100,10 @@ WORDS: dict[str, dict[str, str]] = {
         "fr": "Prefect ne répond pas encore à {url}. Le travail et les alertes continuent ; il recevra tout plus tard.",
         "en": "Prefect does not answer yet at {url}. Work and alerts go on; it will be shown everything later.",
     },
+    "up_without_prefect": {
+        "fr": "Prefect ne démarre pas encore. Pages, messages et échéances fonctionnent ; il est relancé jusqu'à ce qu'il réponde.",
+        "en": "Prefect does not run yet. Pages, messages and deadlines work; it is tried again until it answers.",
+    },
     "up_first": {
         "fr": "Personne n'a encore de compte : ouvrez {url}/setup pour créer le premier.",
         "en": "Nobody has an account yet: open {url}/setup to create the first.",
