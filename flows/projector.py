@@ -97,6 +97,7 @@ class Projector:
         self._troubles = Troubles(ledger)
         self._failures: dict[str, int] = {}  # run -> how often it failed without coming to rest
         self._online: dict[str, tuple[float, set[str]]] = {}  # work pool -> (as of, its workers that live)
+        self.lost_after, self.away_after_s = LOST_AFTER, AWAY_AFTER_S
         self._is_old = True  # nothing is known of what Prefect has
         self._reconciled_at = float("-inf")
         self._nudged = threading.Event()
@@ -144,7 +145,7 @@ class Projector:
     def _note_failing(self, for_s: float, error: Exception) -> None:
         if for_s > FORGETFUL_AFTER_S:
             self._is_old = True
-        if for_s > AWAY_AFTER_S:
+        if for_s > self.away_after_s:
             self._note_away(error)
 
     def close(self) -> None:
@@ -449,7 +450,7 @@ class Projector:
 
     def _is_lost(self, run: Run) -> bool:
         """Whether the worker that took a run is gone, whichever pool it works for: the run would stay as it is for ever."""
-        if run.type not in ("PENDING", "RUNNING") or self._prefect.now() - run.state_since < LOST_AFTER:
+        if run.type not in ("PENDING", "RUNNING") or self._prefect.now() - run.state_since < self.lost_after:
             return False
         return run.worker not in self._workers_of(run.pool)
 
