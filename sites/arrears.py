@@ -17,21 +17,35 @@ from sites.tables import Experiment, Instant, Letter, Notice, Step
 _NOTICE, _LETTER, _STEP, _EXPERIMENT = table(Notice), table(Letter), table(Step), table(Experiment)
 
 
+# What is owed is looked at every second or oftener; a burst, such as many deadlines at midnight, takes a while.
+BEHIND_AFTER = {
+    "deadlines": timedelta(seconds=30),
+    "messages": timedelta(minutes=5),
+    "actions": timedelta(minutes=5),  # one that fails is tried again for over a minute before it is an incident
+    "picture": timedelta(seconds=60),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Arrears:
     """Zero where nothing is due. A message counts from when it is to be tried next: one that a mail server refused waits for its turn."""
 
-    timers: timedelta
+    deadlines: timedelta
     messages: timedelta
     actions: timedelta
     picture: timedelta
+
+    @property
+    def behind(self) -> list[str]:
+        """The kinds that wait for longer than they do where somebody deals with them."""
+        return [kind for kind, limit in BEHIND_AFTER.items() if getattr(self, kind) > limit]
 
 
 def arrears(database: Database, now: datetime) -> Arrears:
     """What is overdue; `now` is aware UTC. Raises DatabaseUnavailable."""
     with database.read() as connection:
         return Arrears(
-            timers=_since(timers.next_at(connection), now),
+            deadlines=_since(timers.next_at(connection), now),
             messages=max(_since(_oldest(connection, kind, now), now) for kind in (_NOTICE, _LETTER)),
             actions=_since(connection.execute(_OLDEST_ACTION).scalar(), now),
             picture=_since(connection.execute(_OLDEST_UNSHOWN).scalar(), now),

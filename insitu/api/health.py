@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -16,16 +15,10 @@ from insitu.entrance.doors import Doors, doors_of
 from insitu.entrance.visitor import Anyone
 from insitu.supervision import Condition, State
 from protocols.errors import DatabaseUnavailable
-from sites.arrears import Arrears, arrears
+from sites.arrears import BEHIND_AFTER, arrears
 from sites.database import is_alive
 
 router = noun("health")
-
-# What is owed is looked at every second or oftener; a burst, such as many deadlines at midnight, takes a while.
-TIMERS_BEHIND = timedelta(seconds=30)
-PICTURE_BEHIND = timedelta(seconds=60)
-MESSAGES_BEHIND = timedelta(minutes=5)
-ACTIONS_BEHIND = timedelta(minutes=5)  # one that fails is tried again for over a minute before it is an incident
 
 
 class Part(Shown):
@@ -87,17 +80,10 @@ def parts_of(doors: Doors) -> dict[str, Condition]:
         owed = arrears(doors.database, doors.clock.now())
     except DatabaseUnavailable:
         return away
-    return found | {"database": Condition(State.OK)} | _behind(owed, shows_in_prefect=bool(doors.settings.prefect_api_url))
-
-
-def _behind(owed: Arrears, *, shows_in_prefect: bool) -> dict[str, Condition]:
-    limits = {
-        "deadlines": owed.timers > TIMERS_BEHIND,
-        "messages": owed.messages > MESSAGES_BEHIND,
-        "actions": owed.actions > ACTIONS_BEHIND,
-        "picture": shows_in_prefect and owed.picture > PICTURE_BEHIND,
-    }
-    return {name: Condition(State.BEHIND if is_behind else State.OK) for name, is_behind in limits.items()}
+    behind = {kind: Condition(State.BEHIND if kind in owed.behind else State.OK) for kind in BEHIND_AFTER}
+    if not doors.settings.prefect_api_url:
+        behind["picture"] = Condition(State.OK)  # there is no Prefect, as far as this process knows
+    return found | {"database": Condition(State.OK)} | behind
 
 
 def overall(parts: Mapping[str, Condition]) -> str:
