@@ -124,6 +124,7 @@ class March:
 
         worker = Worker(settings.prefect_api_url, heard=self._hearing("worker"))
         projector = Projector(self._house.database, self._house.ledger, settings, on_wake=worker.poke, heard=self._hearing("projector"))
+        self._running.callback(projector.close)
         self._running.enter_context(supervised(self._parts, "worker", worker.run, worker.poke))
         self._running.enter_context(supervised(self._parts, "projector", projector.run, projector.nudge))
 

@@ -241,6 +241,7 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
             from flows.projector import Projector
 
             projector = Projector(database, Ledger(database, clock), settings)
+            stack.callback(projector.close)
             stack.enter_context(supervised(parts, "projector", projector.run, projector.nudge))
         stop.wait()
 

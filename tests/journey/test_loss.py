@@ -80,11 +80,16 @@ def environment(home: Path) -> dict[str, str]:
     return clean | proxies | {"INSITU_HOME": str(home), "INSITU_LOCALE": "en"}
 
 
+def hear_of_the_terminal() -> None:
+    """As in a terminal, even where these tests run under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def up(home: Path) -> Iterator[Up]:
-    with subprocess.Popen(
-        [*COMMAND, "up", "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(home)
-    ) as program:
+    command = [*COMMAND, "up", "--port", "0"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env=environment(home), preexec_fn=hear_of_the_terminal) as program:
         try:
             assert program.stdout is not None
             api = next(found[1] for line in iter(program.stdout.readline, "") if (found := re.match(r"API: (\S+)$", line)))
