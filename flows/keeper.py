@@ -19,7 +19,8 @@ ASK_EVERY_S = 2.0  # the server
 AWAY_AFTER_S = 4.0  # without an answer it counts as away
 HUNG_AFTER_S = 45.0  # and is started again: a server that is only busy answers long before
 CHECK_EVERY_S = 60.0  # its database, while something does not get through to it
-LONGEST_PAUSE_S = 30.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0  # before it is started again
+LONG_LIFE_S = 120.0  # longer than a start that fails takes; after such a life the pauses begin anew
 
 log = logging.getLogger("insitu.prefect")
 
@@ -57,25 +58,30 @@ class Keeper:
 
     def run(self, stop: threading.Event) -> None:
         """Keep it running until `stop`, then stop it."""
-        port, pause_s = self._choose_port(), 0.5
+        port, pause_s = self._choose_port(), SHORTEST_PAUSE_S
         while not stop.is_set():
             server = PrefectServer(self._home, port)
-            began = time.monotonic()
+            began, has_begun = time.monotonic(), True
             try:
                 why = self._live(server, stop)
-                pause_s = 0.5 if time.monotonic() - began > HUNG_AFTER_S else pause_s
             except PrefectUnavailable as error:
-                why = str(error)
+                why, has_begun = str(error), False
             finally:
                 server.stop()
-                self._set_aside = server.set_aside or self._set_aside
+            self._set_aside = self._set_aside or (None if has_begun else server.set_aside)
             if stop.is_set():
                 return
+            port = server.port
+            if not _is_free(server):
+                port = self._choose_port()
+                if not has_begun:  # somebody took it while ours was starting
+                    log.info("Port %d was taken meanwhile; Prefect starts on another", server.port)
+                    continue
+            pause_s = SHORTEST_PAUSE_S if time.monotonic() - began > LONG_LIFE_S else pause_s
             self._say(Kept.AWAY, server, why)
             log.error("%s It is started again in %.1f s.", why, pause_s)
             stop.wait(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            port = server.port if _is_free(server) else self._choose_port()
 
     def _live(self, server: PrefectServer, stop: threading.Event) -> str:
         """One life of the server; returns why it ended. Raises PrefectUnavailable when it does not begin."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PREFECT_PORT = 4200
 LOOK_EVERY_S = 2.0
+
+log = logging.getLogger("insitu.up")
 
 Say = Callable[[str], None]
 Heard = Callable[[BaseException | None], None]
@@ -164,7 +167,10 @@ def report_replaced(house: House, kept: object, why: str) -> None:
     message = (
         f"Prefect's database could not be read ({why}) and was replaced; it is kept as {kept}. The picture is drawn again from the ledger."
     )
-    report_replaced(house.ledger, message)
+    try:
+        report_replaced(house.ledger, message)
+    except InsituError as error:  # the log has said it; Prefect goes on without it
+        log.warning("%s", error)
 
 
 # ------------------------------------------------------------------ a Prefect that is somebody else's
