@@ -20,7 +20,7 @@ GRACE_S = 8  # between being asked to end and being ended
 
 def command(fd: int, module: str, arguments: Sequence[str]) -> list[str]:
     """The command line of a module on the lifeline `fd`."""
-    return [sys.executable, "-m", "flows.lifeline", str(fd), module, *arguments]
+    return [sys.executable, "-P", "-m", "flows.lifeline", str(fd), module, *arguments]  # -P: nothing from the folder it is started in
 
 
 @contextmanager
