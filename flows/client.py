@@ -7,17 +7,20 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import Any
 
 import httpx
 
+from flows.proxies import is_on_this_machine, told_of_proxy
 from protocols.errors import InsituError
 
 PAGE = 200  # Prefect's largest page
 ATTEMPTS = 7
-
+HEARTBEAT_S = 30  # of a worker that does not say
+LOOK_S = 3  # how long a look whether the server answers may take
 
 log = logging.getLogger("insitu.prefect")
 
@@ -36,7 +39,10 @@ class PrefectRefused(InsituError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A flow run as Prefect has it now. `state_since` is aware UTC; `deployment` is "" once someone deleted the deployment."""
+    """A flow run as Prefect has it now. `state_since` is aware UTC; `deployment` is "" once someone deleted the deployment.
+
+    `pool` is the work pool it waits in, and `worker` the name of the worker that took it last, "" before any did.
+    """
 
     id: str
     type: str
@@ -45,11 +51,18 @@ class Run:
     state_id: str
     state_since: datetime
     deployment: str
+    pool: str = ""
+    worker: str = ""
 
     @property
     def is_executing(self) -> bool:
         """Whether a worker has it or will take it."""
         return self.type in ("SCHEDULED", "PENDING", "RUNNING")
+
+    @property
+    def is_stranded(self) -> bool:
+        """Whether it waits in no work pool, its own having been deleted: no worker can take it."""
+        return not self.pool and self.type in ("SCHEDULED", "PAUSED")
 
 
 class Prefect:
@@ -61,7 +74,7 @@ class Prefect:
 
     def __init__(self, api_url: str, pause_s: float = 0.025) -> None:
         self.api_url = api_url.rstrip("/")
-        self._pause_s = pause_s
+        self._pause_s, self._ahead = pause_s, timedelta()
         self._http = self._connect()
 
     def _connect(self) -> httpx.Client:
@@ -72,7 +85,7 @@ class Prefect:
             auth=(user, password) if user else None,
             headers={"Authorization": f"Bearer {key}"} if key else None,
             timeout=httpx.Timeout(30, connect=3),
-            trust_env=False,
+            trust_env=not is_on_this_machine(self.api_url),  # another machine as Prefect's own client calls it: as the environment says
         )
 
     def close(self) -> None:
@@ -92,10 +105,12 @@ class Prefect:
                 said = f"{type(error).__name__} {error}".strip()
                 continue
             if response.status_code < 500:
+                self._ahead = ahead if (ahead := _ahead(response)) is not None else self._ahead
                 return self._read(response)
             said = f"{response.status_code} {response.text[:200]}"
             log.debug("%s %s: %s", method, path, said)
-        raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.")
+        proxy = told_of_proxy(self.api_url)
+        raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.{proxy}")
 
     def _read(self, response: httpx.Response) -> Any:
         if response.status_code == 404:
@@ -176,9 +191,38 @@ class Prefect:
     def is_up(self) -> bool:
         """Whether the server answers now, without waiting for it."""
         try:
-            return self._http.get("health").is_success
+            return self._http.get("health", timeout=LOOK_S).is_success
         except httpx.TransportError:
             return False
+
+    def workers_online(self, pool: str) -> set[str] | None:
+        """The names of the pool's workers that live; None when there is no such pool.
+
+        By their heartbeats: the status that Prefect gives is looked at every 15 s only, and for a stock worker lags by two minutes.
+        """
+        rows = self.request("POST", f"work_pools/{pool}/workers/filter", {"limit": PAGE})  # the latest heartbeats first
+        if rows is None:
+            return None
+        now, beats = self.now(), {row["name"]: (row["last_heartbeat_time"], row["heartbeat_interval_seconds"]) for row in rows}
+        return {name for name, (last, every_s) in beats.items() if last and lives(datetime.fromisoformat(last), every_s, now)}
+
+    def now(self) -> datetime:
+        """The server's own time, aware UTC, as of its latest answers: what it dates states and heartbeats by."""
+        return datetime.now(UTC) + self._ahead
+
+
+def lives(last_heartbeat: datetime, every_s: float | None, now: datetime) -> bool:
+    """Whether a worker that is heard of `every_s` seconds still lives: it may miss one heartbeat, and be late with the next."""
+    return now - last_heartbeat <= timedelta(seconds=(every_s or HEARTBEAT_S) * 2.5)
+
+
+def _ahead(response: httpx.Response) -> timedelta | None:
+    """How far the server's clock is ahead of ours; None without a date. Less than two seconds is the date's own coarseness."""
+    try:
+        ahead = parsedate_to_datetime(response.headers.get("date", "")) - datetime.now(UTC)
+    except (TypeError, ValueError):
+        return None
+    return ahead if abs(ahead) > timedelta(seconds=2) else timedelta()
 
 
 def _run(row: Mapping[str, Any]) -> Run:
@@ -191,4 +235,6 @@ def _run(row: Mapping[str, Any]) -> Run:
         state_id=row["state_id"] or "",
         state_since=datetime.fromisoformat(state.get("timestamp") or row["created"]),
         deployment=row["deployment_id"] or "",
+        pool=row.get("work_pool_name") or "",
+        worker=str((row.get("labels") or {}).get("prefect.worker.name") or ""),
     )

@@ -5,13 +5,15 @@ Deployments are never deleted: Prefect cancels the waiting runs of a deployment 
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 from sqlalchemy import select
 
-from flows.client import Prefect, PrefectRefused
+from flows.client import PAGE, Prefect, PrefectRefused
 from flows.schema import object_schema
 from protocols.model import Protocol, in_locale
 from sites.database import Database, table
@@ -23,6 +25,8 @@ EXPERIMENT, SITE_TRACK = "experiment", "site_track"
 ENTRYPOINTS = {EXPERIMENT: "flows.experiment:experiment", SITE_TRACK: "flows.site_track:site_track"}
 LAUNCHED_BY_RUN = "flow-run:"  # a command id of the ledger: this flow run launched the experiment, and is its track
 MAX_CHOICES = 500  # a longer list of sites or people makes Prefect's form unusable: it becomes free text
+
+log = logging.getLogger("insitu.projector")
 
 # Runs are threads of the worker: there is nothing to choose about their infrastructure, but Prefect wants one key.
 JOB_TEMPLATE: dict[str, Any] = {"job_configuration": {"env": {}}, "variables": {"type": "object", "properties": {}}}
@@ -60,15 +64,20 @@ def _enum(known: Iterable[str]) -> dict[str, Any]:
     return {"enum": values} if 0 < len(values) <= MAX_CHOICES else {}
 
 
+def work_pool() -> str:
+    """The work pool that this process registers deployments for: INSITU_WORK_POOL, else the in-process worker's own."""
+    return os.environ.get("INSITU_WORK_POOL", POOL)
+
+
 class Deployments:
     """The deployments on one Prefect server, registered as needed and remembered by id.
 
-    They go to the work pool `pool`, else INSITU_WORK_POOL, else the in-process worker's own, which is made if it is not there.
+    They go to the work pool `pool`, else `work_pool()`; the in-process worker's own is made if it is not there.
     """
 
     def __init__(self, prefect: Prefect, database: Database, locale: str = "en", pool: str = "") -> None:
         self._prefect, self._database, self._locale = prefect, database, locale
-        self._pool = pool or os.environ.get("INSITU_WORK_POOL", POOL)
+        self._pool = pool or work_pool()
         self._ids: dict[str, str] = {}
 
     def register(self) -> dict[str, str]:
@@ -89,6 +98,25 @@ class Deployments:
             else:
                 self._register(SITE_TRACK, "insitu", _site_track_content())
         return self._ids[name]
+
+    def put_back(self) -> bool:
+        """Register anew what someone deleted in Prefect, a deployment or its work pool; whether anything was missing."""
+        wanted = {(ENTRYPOINTS[SITE_TRACK], "insitu"), *((ENTRYPOINTS[EXPERIMENT], protocol) for protocol in self._protocols())}
+        there = {(row["entrypoint"], row["name"]) for row in self._registered() if row["work_pool_name"]}
+        if not (missing := wanted - there):
+            return False
+        names = ", ".join(sorted(name for _, name in missing))
+        log.warning("Prefect had lost deployments or their work pool (%s); they are registered again", names)
+        self.register()
+        return True
+
+    def _registered(self) -> Iterator[Mapping[str, Any]]:
+        for offset in count(0, PAGE):
+            wanted = {"flows": {"name": {"any_": [EXPERIMENT, SITE_TRACK]}}, "limit": PAGE, "offset": offset}
+            rows = self._prefect.request("POST", "deployments/filter", wanted)
+            yield from rows
+            if len(rows) < PAGE:
+                return
 
     def exists(self, deployment: str) -> bool:
         """Whether Prefect has the deployment of this id, now."""

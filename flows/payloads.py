@@ -14,6 +14,7 @@ from flows.drift import External
 from flows.picture import Asked, Gate, Picture, experiment_url
 
 WOKEN = "Waking"  # a wake-up of ours; Prefect's Resume button gives another name (`flows.rest`)
+RESCUED = "Rescued"
 GATE_KEY = "insitu.gate"
 
 
@@ -39,6 +40,16 @@ def form(asked: Asked) -> dict[str, str]:
 def waking(wanted: Picture) -> dict[str, Any]:
     """The state that makes a worker take the run."""
     return {"type": "SCHEDULED", "name": WOKEN, "message": wanted.state}
+
+
+def rescued() -> dict[str, Any]:
+    """The state of a run whose worker is gone, for another to take it."""
+    return {"type": "SCHEDULED", "name": RESCUED, "message": "Its worker is gone."}
+
+
+def replaced() -> dict[str, Any]:
+    """The state of a run that can no longer be woken; another takes its place."""
+    return {"type": "CANCELLED", "name": "Replaced", "message": "Its work pool was deleted in Prefect; a new run takes its place."}
 
 
 def told(external: External, code: str, wanted: Picture, run: Run | None) -> str:

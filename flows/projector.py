@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, insert, literal_column, select, tuple_, update
 
 from flows import payloads
 from flows.client import Prefect, PrefectUnavailable, Run
 from flows.deployments import LAUNCHED_BY_RUN, Deployments
 from flows.drift import Call, External, done_by_hand, next_call
 from flows.picture import Gate, Picture, Rest, View, artifacts, pictures
+from flows.troubles import ASLEEP, AWAY, REPLACED, Troubles
 from flows.view import read_view
 from protocols.errors import InsituError
+from protocols.state import StepStatus
 from sites.database import Database, table
 from sites.ledger import Ledger
 from sites.settings import Settings
-from sites.tables import Command, Experiment, Incident, Track
+from sites.tables import Command, Experiment, Step, Track
 
 BATCH = 50  # experiments a pass
 PAGE = 200  # tracks read at once
@@ -31,10 +33,17 @@ POLL_S = 0.15
 WATCH_S = 0.3  # between two looks at a run that a worker has
 RECONCILE_EVERY_S = 15
 ARTIFACTS_EVERY_S = 5
+LOST_AFTER = timedelta(seconds=20)  # longer than a worker needs between taking a run and saying that it did
 ASLEEP_AFTER = timedelta(seconds=60)  # a run that no worker takes for so long is an incident
+UNSTARTED_AFTER = timedelta(minutes=5)  # so is one that a worker took, lives, and does not start: a stock one needs up to 16 s a run
+LONGEST_WAIT_S = 2  # between two looks while Prefect is away: the picture is to be right soon after it answers
+FORGETFUL_AFTER_S = 5  # away for so long it may have been started again, and have forgotten what was sent last
+AWAY_AFTER_S = 60  # what the machine owes is an incident when Prefect has been away for so long
 LONGEST_PAUSE_S = 300  # between two starts of a run that keeps failing
 
-_EXPERIMENT, _TRACK, _COMMAND, _INCIDENT = table(Experiment), table(Track), table(Command), table(Incident)
+LOOK_AT_WORKERS_EVERY_S = 3
+
+_EXPERIMENT, _TRACK, _COMMAND, _STEP = table(Experiment), table(Track), table(Command), table(Step)
 
 log = logging.getLogger("insitu.projector")
 
@@ -61,7 +70,10 @@ class Case:
 
 
 class Projector:
-    """Shows one ledger in one Prefect. Several may run at once: every call is safe to repeat. `on_wake` hears of runs scheduled."""
+    """Shows one ledger in one Prefect. Several may run at once: every call is safe to repeat.
+
+    `on_wake` hears of runs scheduled, `heard` of every look: None after one that went through, else the error.
+    """
 
     def __init__(
         self,
@@ -71,8 +83,9 @@ class Projector:
         *,
         prefect: Prefect | None = None,
         on_wake: Callable[[], None] = lambda: None,
+        heard: Callable[[BaseException | None], None] = lambda _error: None,
     ) -> None:
-        self._database, self._ledger, self._settings, self._on_wake = database, ledger, settings, on_wake
+        self._database, self._ledger, self._settings, self._on_wake, self._heard = database, ledger, settings, on_wake, heard
         self._prefect = prefect or Prefect(settings.prefect_api_url)
         self._deployments = Deployments(self._prefect, database, settings.locale)
         self._watched: dict[str, float] = {}  # code -> when to look again (monotonic)
@@ -81,8 +94,12 @@ class Projector:
         self._resend: set[str] = set()  # runs whose gates did not arrive
         self._artifacts_due: dict[str, float] = {}
         self._artifacts_sent: dict[str, float] = {}
-        self._troubles: set[tuple[str, str]] = set()  # (code, incident key) open until a run goes on again
+        self._troubles = Troubles(ledger)
         self._failures: dict[str, int] = {}  # run -> how often it failed without coming to rest
+        self._online: dict[str, tuple[float, set[str]]] = {}  # work pool -> (as of, its workers that live)
+        self.lost_after, self.away_after_s = LOST_AFTER, AWAY_AFTER_S
+        self._is_old = True  # nothing is known of what Prefect has
+        self._reconciled_at = float("-inf")
         self._nudged = threading.Event()
 
     def nudge(self) -> None:
@@ -91,24 +108,45 @@ class Projector:
 
     # ------------------------------------------------------------------ the loop
 
+    def redraw(self) -> None:
+        """Compare everything with Prefect at the next look: its server is not the one it was. From any thread."""
+        self._is_old = True
+        self.nudge()
+
     def run(self, stop: threading.Event) -> None:
-        """Project until `stop`. While Prefect is away it waits, longer each time up to 30 s, and then catches up."""
-        reconciled_at, pause_s = float("-inf"), POLL_S
+        """Project until `stop`. While Prefect is away it looks again every few seconds; once it answers, everything is compared."""
+        pause_s, failing_since = POLL_S, 0.0
         while not stop.is_set():
             try:
-                if time.monotonic() - reconciled_at > RECONCILE_EVERY_S:
-                    self.reconcile(everything=reconciled_at == float("-inf"))
-                    reconciled_at = time.monotonic()
-                self.run_once()
-                pause_s = POLL_S
-            except InsituError as error:
-                pause_s = min(max(pause_s, 0.5) * 2, 30)
-                log.warning("%s The projector tries again in %.0f s.", error, pause_s)
-            except Exception:
-                pause_s = min(max(pause_s, 0.5) * 2, 30)
-                log.exception("The projector tries again in %.0f s", pause_s)
+                self._look()
+                pause_s, failing_since = POLL_S, 0.0
+                self._heard(None)
+            except Exception as error:
+                pause_s = min(max(pause_s, 0.5) * 2, LONGEST_WAIT_S)
+                log.warning("The projector tries again in %.0f s: %s", pause_s, error, exc_info=not isinstance(error, InsituError))
+                self._heard(error)
+                failing_since = failing_since or time.monotonic()
+                self._note_failing(time.monotonic() - failing_since, error)
             self._nudged.wait(pause_s)
             self._nudged.clear()
+
+    def _look(self) -> None:
+        everything = self._is_old
+        if everything or time.monotonic() - self._reconciled_at > RECONCILE_EVERY_S:
+            self._is_old = False
+            try:
+                self.reconcile(everything)
+            except BaseException:
+                self._is_old = self._is_old or everything
+                raise
+            self._reconciled_at = time.monotonic()
+        self.run_once()
+
+    def _note_failing(self, for_s: float, error: Exception) -> None:
+        if for_s > FORGETFUL_AFTER_S:
+            self._is_old = True
+        if for_s > self.away_after_s:
+            self._note_away(error)
 
     def close(self) -> None:
         self._prefect.close()
@@ -130,7 +168,10 @@ class Projector:
         """
         if everything:
             self._deployments.register()
-            self._recall_troubles()
+            self._troubles.recall()
+            self._troubles.end_all(AWAY)
+        else:
+            self._deployments.put_back()
         differ: set[str] = set()
         forgotten, deployments = False, set[str]()
         for live in self._live_tracks():
@@ -168,7 +209,7 @@ class Projector:
             last = (rows[-1].experiment_id, rows[-1].site)
 
     def _differs(self, run: Run | None, sent: Sent) -> bool:
-        return run is None or run.is_executing or [run.type, run.state] != sent.get("state", [])[:2]
+        return run is None or run.is_executing or run.is_stranded or [run.type, run.state] != sent.get("state", [])[:2]
 
     def _codes_with_lost_gates(self) -> set[str]:
         """Experiments whose gates, sent since the last look, Prefect does not have: it forgets events when it crashes."""
@@ -232,6 +273,7 @@ class Projector:
         settled = [self._project_track(case, wanted) for wanted in case.wanted.values()]
         self._send_artifacts(case)
         self._save(case)
+        self._troubles.end(case.code, REPLACED)
         if all(settled):
             self._watched.pop(case.code, None)
         else:
@@ -247,13 +289,15 @@ class Projector:
         self._report(case, wanted, run, sent)
         call = next_call(wanted, run)
         if call is Call.CREATE:
-            run, sent = self._create(case, wanted)
+            run, sent = self._create(case, wanted, instead_of=case.run_of(wanted.site))
             self._offer_form(run, wanted, sent)
         elif call is Call.SHOW and run:
             self._offer_form(run, wanted, sent)
             self._show(run, wanted)
         elif call is Call.WAKE and run and self._may_wake(run):
             self._wake(run, wanted)
+        elif call is Call.WATCH and run and self._is_lost(run):
+            self._rescue(run)
         assert run is not None
         self._send_tags(run, wanted, sent)
         self._send_gates(case.code, run, wanted, sent)
@@ -264,18 +308,29 @@ class Projector:
         return wanted.rest is not Rest.WORKS and call is not Call.WATCH
 
     def _own(self, wanted: Picture, run: Run | None) -> Run | None:
-        """The run, unless its deployment is gone: Prefect cancels such a run whenever it wakes, so a new one takes its place."""
-        if run is None or wanted.rest is Rest.ENDED or run.type != "CANCELLED" or self._deployments.exists(run.deployment):
-            return run
-        self._deployments.register()
-        return None
+        """The run, unless no worker could ever take it: a new one then takes its place.
 
-    def _create(self, case: Case, wanted: Picture) -> tuple[Run, Sent]:
+        Prefect cancels a run whose deployment is gone as soon as it wakes; a run whose work pool was deleted waits in none.
+        """
+        if run is None or wanted.rest is Rest.ENDED:
+            return run
+        if run.is_stranded:
+            self._deployments.put_back()
+            self._prefect.set_state(run.id, payloads.replaced(), force=True)
+            return None
+        if run.type == "CANCELLED" and not (run.pool and self._deployments.exists(run.deployment)):
+            self._deployments.register()
+            return None
+        return run
+
+    def _create(self, case: Case, wanted: Picture, instead_of: Run | None) -> tuple[Run, Sent]:
         deployment = self._deployments.id_of(case.view.protocol.id, wanted.site)
         body = {
             "name": wanted.name,
             # The same experiment always, and no other ledger's of the same code.
-            "idempotency_key": f"{case.code}:{wanted.site}:{case.row['launched_at'].isoformat()}:{deployment}",
+            "idempotency_key": ":".join(
+                (case.code, wanted.site, case.row["launched_at"].isoformat(), deployment, *([instead_of.id] if instead_of else []))
+            ),
             "parameters": dict(wanted.parameters),
             "tags": list(wanted.tags),
             "state": payloads.state(wanted) if wanted.rest is not Rest.WORKS else payloads.waking(wanted),
@@ -371,21 +426,63 @@ class Projector:
         external = done_by_hand(wanted, run, (shown[0], shown[1]) if shown else None)
         if external is None or (run is None and not self._deployments.exists(sent.get("deployment", ""))):
             return
-        message, key = payloads.told(external, case.code, wanted, run), f"prefect:{external}:{wanted.site}"
+        message = payloads.told(external, case.code, wanted, run)
         if external is External.FAILED:
-            self._open_trouble(case.code, key, wanted.site, message)
+            self._troubles.begin(case.code, External.FAILED, wanted.site, message)
         else:
             occasion = run.state_id if run else case.tracks[wanted.site][0]
-            self._ledger.report_incident(case.code, f"{key}:{occasion}", "external", message, site=wanted.site)
+            key = f"prefect:{external}:{wanted.site}:{occasion}"
+            self._ledger.report_incident(case.code, key, "external", message, site=wanted.site)
 
     def _note_asleep(self, case: Case, wanted: Picture, run: Run) -> None:
-        """A run that no worker takes is an incident, over as soon as one takes it: Prefect itself never says so of a resumed run."""
-        key = f"prefect:asleep:{wanted.site}"
-        if run.type == "SCHEDULED" and datetime.now(UTC) - run.state_since > ASLEEP_AFTER:
-            message = f"No worker has taken the run {wanted.name} since {run.state_since:%Y-%m-%d %H:%M} UTC. Start one: `insitu worker`."
-            self._open_trouble(case.code, key, wanted.site, message)
-        elif run.type != "SCHEDULED":
-            self._end_trouble(case.code, key)
+        """A run that no worker takes, or starts, is an incident until one does: Prefect itself never says so of a resumed run."""
+        waits, since = self._prefect.now() - run.state_since, f"since {run.state_since:%Y-%m-%d %H:%M} UTC"
+        if run.type == "SCHEDULED" and waits > ASLEEP_AFTER:
+            message = f"No worker has taken the run {wanted.name} {since}. Start one: `insitu worker`."
+            self._troubles.begin(case.code, ASLEEP, wanted.site, message)
+        elif run.type == "PENDING" and waits > UNSTARTED_AFTER:
+            message = f"The worker {run.worker or '(unnamed)'} took the run {wanted.name} and has not started it {since}. Look at its log."
+            self._troubles.begin(case.code, ASLEEP, wanted.site, message)
+        elif run.type not in ("SCHEDULED", "PENDING"):
+            self._troubles.end(case.code, ASLEEP, wanted.site)
+
+    # ------------------------------------------------------------------ runs whose worker is gone
+
+    def _is_lost(self, run: Run) -> bool:
+        """Whether the worker that took a run is gone, whichever pool it works for: the run would stay as it is for ever."""
+        if run.type not in ("PENDING", "RUNNING") or self._prefect.now() - run.state_since < self.lost_after:
+            return False
+        return run.worker not in self._workers_of(run.pool)
+
+    def _workers_of(self, pool: str) -> set[str]:
+        asked_at, names = self._online.get(pool, (float("-inf"), set[str]()))
+        if time.monotonic() - asked_at > LOOK_AT_WORKERS_EVERY_S:
+            names = (self._prefect.workers_online(pool) or set()) if pool else set()
+            self._online[pool] = (time.monotonic(), names)
+        return names
+
+    def _rescue(self, run: Run) -> None:
+        """Schedule it again. Doing so to one that is alive after all is harmless: an action's every effect carries a key."""
+        log.warning(
+            "Flow run %s was left %s by the worker %s, which is gone; it starts again", run.id, run.state, run.worker or "(unnamed)"
+        )
+        self._prefect.set_state(run.id, payloads.rescued(), force=True)
+        self._on_wake()
+
+    def _note_away(self, error: Exception) -> None:
+        """What the machine owes cannot be done without Prefect: an incident for each experiment where it waits, over with its return."""
+        message = f"For over a minute nothing has reached Prefect, and the actions that this experiment owes wait for it ({error})."
+        try:
+            for code in self._codes_at_work():
+                self._troubles.begin(code, AWAY, "", message)
+        except InsituError as failure:
+            log.warning("%s", failure)
+
+    def _codes_at_work(self) -> list[str]:
+        joined = _STEP.join(_EXPERIMENT, _EXPERIMENT.c.id == _STEP.c.experiment_id)
+        owing = select(_EXPERIMENT.c.code).select_from(joined).where(_STEP.c.status == literal_column(f"'{StepStatus.WORKING.value}'"))
+        with self._database.read() as connection:
+            return list(connection.execute(owing.distinct()).scalars())
 
     def _may_wake(self, run: Run) -> bool:
         """Whether a run may start over now: after each failure in a row it waits twice as long."""
@@ -399,25 +496,7 @@ class Projector:
     def _note_rest(self, case: Case, site: str, run: Run) -> None:
         if run.type in ("PAUSED", "COMPLETED"):
             self._failures.pop(run.id, None)
-            self._end_trouble(case.code, f"prefect:{External.FAILED}:{site}")
-
-    def _open_trouble(self, code: str, key: str, site: str, message: str) -> None:
-        if (code, key) not in self._troubles:
-            self._ledger.report_incident(code, key, "external", message, site=site)
-            self._troubles.add((code, key))
-
-    def _end_trouble(self, code: str, key: str) -> None:
-        if (code, key) in self._troubles:
-            self._ledger.resolve_incident(code, key)
-            self._troubles.discard((code, key))
-
-    def _recall_troubles(self) -> None:
-        """The incidents of this kind that an earlier process left open."""
-        joined = _INCIDENT.join(_EXPERIMENT, _EXPERIMENT.c.id == _INCIDENT.c.experiment_id)
-        still_open = select(_EXPERIMENT.c.code, _INCIDENT.c.key).select_from(joined).where(_INCIDENT.c.resolved_at.is_(None))
-        passing = or_(*(_INCIDENT.c.key.startswith(f"prefect:{kind}:", autoescape=True) for kind in ("asleep", External.FAILED)))
-        with self._database.read() as connection:
-            self._troubles = {(row.code, row.key) for row in connection.execute(still_open.where(passing))}
+            self._troubles.end(case.code, External.FAILED, site)
 
     # ------------------------------------------------------------------ remembering
 

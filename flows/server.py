@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.client import Prefect, PrefectUnavailable
+from flows.client import Prefect, PrefectRefused, PrefectUnavailable
+from flows.lifeline import command as lifeline_command
+from flows.lifeline import lifeline
+from flows.orphan import end_orphan, forget, remember
+from flows.prefect_database import LATER_PREFECT, damage, set_aside
+from flows.proxies import bypassing
 
 START_LIMIT_S = 90  # the first start creates Prefect's database
 STOP_LIMIT_S = 10
@@ -27,6 +33,8 @@ SETTINGS = {
     "PREFECT_CLI_PROMPT": "false",
 }
 
+log = logging.getLogger("insitu.prefect")
+
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nothing listens on at this moment, below those the system gives to outgoing connections, which come and go."""
@@ -38,12 +46,18 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class PrefectServer:
-    """A Prefect server with its own home in `home`; `port` 0 picks a free one. Use it as a context manager, or start and stop it."""
+    """A Prefect server with its own home in `home`; `port` 0 picks a free one. Use it as a context manager, or start and stop it.
+
+    It ends with this process, however this ends. One that an earlier process left on the same home all the same is ended first.
+    """
 
     def __init__(self, home: Path, port: int = 0, host: str = "127.0.0.1") -> None:
         self.home, self.host = home, host
         self.port = port or free_port(host)
+        self.set_aside: tuple[Path, str] | None = None  # a database that could not be read: where it is now, and why
         self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: int | None = None
+        self._log_begins = 0
 
     @property
     def ui_url(self) -> str:
@@ -64,13 +78,51 @@ class PrefectServer:
     def start(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Start it and wait until it answers. Raises PrefectUnavailable with the end of its log when it does not."""
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", self.host, "--port", str(self.port)]
-        with self.log_file.open("ab") as log:
+        end_orphan(self._pid_file)
+        if self._database and (why := damage(self._database)):
+            self._set_aside(why)
+        try:
+            self._launch()
+            self._wait(should_stop)
+        except PrefectUnavailable:
+            if not (self._database and self._database.exists() and LATER_PREFECT in self._tail(500)):
+                raise
+            self._set_aside("a later release of Prefect has changed its tables")
+            self._launch()
+            self._wait(should_stop)
+
+    def _launch(self) -> None:
+        self._cut()
+        with lifeline() as (reading, writing), self.log_file.open("ab") as log:
+            self._log_begins = log.tell()
+            command = lifeline_command(reading, "prefect", ["server", "start", "--host", self.host, "--port", str(self.port)])
             # A group of its own: Ctrl-C reaches us alone, and we stop it once nothing needs it any more.
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter
-                command, env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command, env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(reading,)
             )
-        self._wait(should_stop)
+            self._lifeline = writing
+        remember(self._pid_file, self._process.pid)
+
+    def _set_aside(self, why: str) -> None:
+        assert self._database is not None
+        kept = set_aside(self._database, datetime.now(UTC))
+        self.set_aside = kept, why
+        log.error(
+            "Prefect's database could not be read (%s). It is kept as %s; a new one is made, and the picture is drawn again.", why, kept
+        )
+
+    @property
+    def _database(self) -> Path | None:
+        """Its SQLite file; None where PREFECT_API_DATABASE_CONNECTION_URL names another database, which is not ours to replace."""
+        return None if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else self.home / "prefect.db"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.home / "insitu-server.pid"
+
+    def is_damaged(self) -> bool:
+        """Whether its database can no longer be read; looking reads all of it."""
+        return bool(self._database and damage(self._database))
 
     def _wait(self, should_stop: Callable[[], bool]) -> None:
         prefect, limit = Prefect(self.api_url), time.monotonic() + START_LIMIT_S
@@ -89,7 +141,10 @@ class PrefectServer:
 
     def _answers(self, prefect: Prefect) -> bool:
         """Whether what answers is ours: two that start at once choose the same port, and one of them makes way only seconds later."""
-        said = prefect.request("GET", "admin/settings")
+        try:
+            said = prefect.request("GET", "admin/settings")
+        except PrefectRefused:
+            return False
         return said is not None and Path(said["home"]) == self.home
 
     def stop(self) -> None:
@@ -103,6 +158,13 @@ class PrefectServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._process = None
+        forget(self._pid_file)
+        self._cut()
+
+    def _cut(self) -> None:
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
 
     def __enter__(self) -> PrefectServer:
         self.start()
@@ -116,7 +178,12 @@ class PrefectServer:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         own = {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": self.api_url}
         database = {name: os.environ[name] for name in ("PREFECT_API_DATABASE_CONNECTION_URL",) if name in os.environ}
-        return inherited | SETTINGS | own | database
+        return inherited | bypassing(os.environ) | SETTINGS | own | database
 
     def _tail(self, lines: int = 20) -> str:
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:]) if self.log_file.exists() else "(empty)"
+        """The end of what the present process has written to its log."""
+        if not self.log_file.exists():
+            return "(empty)"
+        with self.log_file.open(errors="replace") as log:
+            log.seek(self._log_begins)
+            return "\n".join(log.read().splitlines()[-lines:])

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -17,24 +18,33 @@ from uuid import UUID, uuid4
 import anyio
 import anyio.abc
 import httpx
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import SettingsContext, SyncClientContext, get_settings_context
-from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound, Pause
+from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound, Pause, PrefectSignal
 from prefect.flow_engine import run_flow
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from flows.client import lives
 from flows.deployments import POOL, POOL_TYPE
+from flows.payloads import RESCUED
+from flows.proxies import told_of_proxy
 
 LIMIT = 4  # runs at once: actions render and compute, and share the process
 POLL_S = 0.25
 HEARTBEAT_S = 5
-MAX_RETRIES = 8  # of a request to Prefect: about 25 s
+MAX_RETRIES = 8  # of a request to Prefect: about 10 s
+MAX_RETRIES_OF_A_RUN = 60  # two minutes: a run in hand outlives a restart of Prefect, which takes 14 to 41 s
+LONGEST_PAUSE_S = 2  # between two looks while Prefect is away: it is to be right again soon after it answers
+LONG_LIFE_S = 60  # a worker that lived so long starts over without a pause
 STUCK_AFTER = timedelta(seconds=20)  # longer than a worker needs between taking a run and starting it
 
 log = logging.getLogger("insitu.worker")
+
+Heard = Callable[[BaseException | None], None]
 
 
 class InsituResult(BaseWorkerResult):
@@ -55,9 +65,27 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
 
     async def setup(self) -> None:
         await super().setup()
-        self.client._client.event_hooks["response"].append(_ask_again_soon_async)
+        patient(self.client._client)
 
     # ------------------------------------------------------------------ taking runs
+
+    # A run that two workers fetched goes to the one that is first. The other is answered with a signal, a `BaseException` that Prefect's
+    # own workers let through, and that would end this one: `Pause` when the run rests again by then. That another took it is no error.
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        try:
+            return await super()._propose_pending_state(flow_run)
+        except PrefectSignal as signal:
+            log.debug("Flow run %s is another's: %s", flow_run.id, signal)
+            return False
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        with suppress(PrefectSignal):
+            await super()._propose_submitting_state(flow_run)
+
+    async def _propose_crashed_state(self, flow_run: FlowRun, message: str, client: PrefectClient | None = None) -> None:
+        with suppress(PrefectSignal):
+            await super()._propose_crashed_state(flow_run, message, client)
 
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
         # A run that rested a moment ago may be woken before its thread has ended; it is taken at a later poll. Submitting it now
@@ -81,7 +109,9 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
             march = contextvars.Context().run  # not a copy: inside a live run's context it would become a subflow, which cannot rest
             settings = get_settings_context()
             await in_thread(march, _march, flow, flow_run, settings)
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             log.exception("Flow run %s crashed in this worker", flow_run.id)
             return InsituResult(identifier=name, status_code=1)
         finally:
@@ -119,7 +149,7 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         stuck = [run for run in await self._executing() if await self._is_lost(run)]
         for run in stuck:
             log.warning("Flow run %s was left %s by a worker that is gone; it starts again", run.name, run.state_name)
-            again = State(type=StateType.SCHEDULED, name="Rescued", message="Its worker is gone.")
+            again = State(type=StateType.SCHEDULED, name=RESCUED, message="Its worker is gone.")
             await self.client.set_flow_run_state(run.id, again, force=True)
         return len(stuck)
 
@@ -139,8 +169,11 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         return worker == self.name or worker not in await self._online()
 
     async def _online(self) -> set[str]:
+        """The workers that live, by their heartbeats: Prefect looks at them every 15 s only. Ours, just sent, tells its time."""
         workers = await self.client.read_workers_for_work_pool(self._work_pool_name)
-        return {worker.name for worker in workers if worker.status == "ONLINE"}
+        beats = {worker.name: (worker.last_heartbeat_time, worker.heartbeat_interval_seconds) for worker in workers}
+        now = max((last for last, _ in beats.values() if last), default=datetime.now(UTC))
+        return {name for name, (last, every_s) in beats.items() if last and lives(last, every_s, now)}
 
     # ------------------------------------------------------------------ serving
 
@@ -149,9 +182,9 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         with temporary_settings({"worker.query_seconds": POLL_S}):
             await super().start(run_once, with_healthcheck, printer)
 
-    async def serve(self, should_stop: Callable[[], bool], poke: asyncio.Event | None = None) -> None:
-        """Take runs until `should_stop`; a `poke` makes it look at once. Errors of Prefect are waited out."""
-        poke, synced_at, pause_s = poke or asyncio.Event(), 0.0, POLL_S
+    async def serve(self, should_stop: Callable[[], bool], poke: asyncio.Event, heard: Heard) -> None:
+        """Take runs until `should_stop`; a `poke` makes it look at once. Errors of Prefect are waited out, and `heard` is told."""
+        synced_at, pause_s = 0.0, POLL_S
         loop = asyncio.get_running_loop()
         while not should_stop():
             try:
@@ -160,9 +193,12 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
                     synced_at = loop.time()
                 await self.get_and_submit_flow_runs()
                 pause_s = POLL_S
+                heard(None)
             except Exception as error:  # noqa: BLE001 -- whatever Prefect answers, the worker lives and asks again
-                log.warning("Prefect did not answer the worker (%s); it asks again in %.0f s", error, pause_s)
-                pause_s = min(pause_s * 2, 15)
+                heard(error)
+                url = str(self.client.api_url)
+                log.warning("Prefect did not answer the worker (%s); it asks again in %.0f s.%s", error, pause_s, told_of_proxy(url))
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             await _wait(poke, pause_s)
 
 
@@ -203,42 +239,96 @@ async def in_thread(work: Callable[..., None], *given: Any) -> None:
 def _march(flow: Flow[..., Any], flow_run: FlowRun, settings: SettingsContext) -> None:
     """Run the flow in this thread until it ends or rests."""
     # Heartbeats and the suspension observer each hold a segment back by up to a second when it ends, and segments are short.
-    quick = {"flows.heartbeat_frequency": None}
+    quick = {"flows.heartbeat_frequency": None, "client.max_retries": MAX_RETRIES_OF_A_RUN}
     unobserved = flow_run.model_copy(update={"deployment_id": None})  # the engine reads the run again and finds its deployment
     with SettingsContext(profile=settings.profile, settings=settings.settings), temporary_settings(quick), SyncClientContext() as context:
-        context.client._client.event_hooks["response"].append(_ask_again_soon)
+        patient(context.client._client)
         try:
             run_flow(flow, flow_run=unobserved, return_type="state")
         except (Pause, Abort):
             return
 
 
-def _ask_again_soon(response: httpx.Response) -> None:
-    """Let Prefect's client repeat a request after 0.1, 0.2, 0.4, … s when the server's database was locked; it would wait 2, 4, 8, … s.
+# ------------------------------------------------------------------ asking again
 
-    A server on SQLite answers so under almost no load: one wake-up in eight took 2 to 6 s for it.
+
+def patient(http: httpx.Client | httpx.AsyncClient) -> None:
+    """Let Prefect's client repeat a request after 0.1, 0.2, 0.4, … at most 2 s; it would wait 2, 4, 8, … s, without an upper bound.
+
+    A server on SQLite answers 503 under almost no load: one wake-up in eight took 2 to 6 s for it. One that comes back after a minute
+    would be asked again another minute later. So a connection that fails is made an answer too: only an answer can say when to ask again.
     """
+    if isinstance(http, httpx.AsyncClient):
+        http.event_hooks["response"].append(_ask_again_soon_async)
+        http._transport = _PatientAsync(http._transport)
+        http._mounts = {where: one and _PatientAsync(one) for where, one in http._mounts.items()}
+    else:
+        http.event_hooks["response"].append(_ask_again_soon)
+        http._transport = _Patient(http._transport)
+        http._mounts = {where: one and _Patient(one) for where, one in http._mounts.items()}
+
+
+class _Patient(httpx.BaseTransport):
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._inner.handle_request(request)
+        except httpx.TransportError as error:
+            return _away(error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _PatientAsync(httpx.AsyncBaseTransport):
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except httpx.TransportError as error:
+            return _away(error)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _away(error: httpx.TransportError) -> httpx.Response:
+    return httpx.Response(httpx.codes.SERVICE_UNAVAILABLE, json={"exception_message": f"{type(error).__name__} {error}".strip()})
+
+
+def _ask_again_soon(response: httpx.Response) -> None:
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         tries = response.request.extensions.setdefault("insitu.tries", [])
         tries.append(response.status_code)
-        response.headers.setdefault("Retry-After", str(0.05 * 2 ** len(tries)))
+        response.headers.setdefault("Retry-After", str(min(0.05 * 2 ** len(tries), 2)))
 
 
 async def _ask_again_soon_async(response: httpx.Response) -> None:
     _ask_again_soon(response)
 
 
-class Worker:
-    """An `InsituWorker` in a thread of its own, for a process that does other things too."""
+# ------------------------------------------------------------------ lives
 
-    def __init__(self, api_url: str, *, limit: int = LIMIT, pool: str = POOL) -> None:
-        self._api_url, self._limit, self._pool = api_url, limit, pool
+
+class Worker:
+    """An `InsituWorker` for a process that does other things too, in a thread of its own.
+
+    `heard` is told of every look at Prefect: None after an answer, the error after none.
+    """
+
+    def __init__(self, api_url: str, *, limit: int = LIMIT, pool: str = POOL, heard: Heard = lambda _error: None) -> None:
+        self._api_url, self._limit, self._pool, self._heard = api_url, limit, pool, heard
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._thread = threading.Thread(target=self.run, args=(self._stop,), name="worker", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poke: asyncio.Event | None = None
 
     def start(self) -> None:
+        """Run in a thread of its own."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 15) -> None:
@@ -249,35 +339,28 @@ class Worker:
 
     def poke(self) -> None:
         """Look for scheduled runs now; from any thread."""
-        if self._loop and self._poke and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._poke.set)
+        loop, poke = self._loop, self._poke
+        if loop and poke:
+            with suppress(RuntimeError):  # the loop has ended: the next life looks at once
+                loop.call_soon_threadsafe(poke.set)
 
-    def _run(self) -> None:
-        asyncio.run(run_worker(self._api_url, self._stop.is_set, limit=self._limit, pool=self._pool, begun=self._begun))
-
-    def _begun(self, poke: asyncio.Event) -> None:
-        self._loop, self._poke = asyncio.get_running_loop(), poke
-
-
-async def run_worker(
-    api_url: str,
-    should_stop: Callable[[], bool],
-    *,
-    limit: int = LIMIT,
-    pool: str = POOL,
-    begun: Callable[[asyncio.Event], None] | None = None,
-) -> None:
-    """Serve a work pool until `should_stop`, starting over when Prefect goes away for longer."""
-    poke = asyncio.Event()
-    if begun:
-        begun(poke)
-    with temporary_settings({"api.url": api_url, "worker.prefetch_seconds": 0, "client.max_retries": MAX_RETRIES}):
-        while not should_stop():
+    def run(self, stop: threading.Event) -> None:
+        """Serve the work pool until `stop`, in this thread. A life that ends by itself, however it does, is followed by another."""
+        pause_s = 1.0
+        while not stop.is_set():
+            began = time.monotonic()
             try:
-                # A name of its own for each life: a run labelled with another name, offline, was left by a worker that died.
-                name = f"insitu {socket.gethostname()} {uuid4().hex[:8]}"
-                async with InsituWorker(pool, name=name, limit=limit, heartbeat_interval_seconds=HEARTBEAT_S) as worker:
-                    await worker.serve(should_stop, poke)
-            except Exception:
+                asyncio.run(self._live(stop.is_set))
+            except BaseException as error:
+                self._heard(error)
                 log.exception("The worker starts over")
-                await _wait(poke, 2)
+            pause_s = 1.0 if time.monotonic() - began > LONG_LIFE_S else min(pause_s * 2, 15)
+            stop.wait(0 if stop.is_set() else pause_s)
+
+    async def _live(self, should_stop: Callable[[], bool]) -> None:
+        self._loop, self._poke = asyncio.get_running_loop(), asyncio.Event()
+        # A name of its own for each life: a run labelled with another name, offline, was left by a worker that died.
+        name = f"insitu {socket.gethostname()} {uuid4().hex[:8]}"
+        with temporary_settings({"api.url": self._api_url, "worker.prefetch_seconds": 0, "client.max_retries": MAX_RETRIES}):
+            async with InsituWorker(self._pool, name=name, limit=self._limit, heartbeat_interval_seconds=HEARTBEAT_S) as worker:
+                await worker.serve(should_stop, self._poke, self._heard)

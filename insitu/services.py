@@ -8,16 +8,17 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from insitu.words import terminal_locale, word
+from flows.proxies import this_machine_called_directly
+from insitu.prefect_start import Say, marching, watching
+from insitu.supervision import Condition, Parts, State, supervised
 from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
 from sites.database import Database
@@ -25,45 +26,64 @@ from sites.ledger import Ledger
 from sites.settings import Settings
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from flows.house import House
-    from flows.server import PrefectServer
     from insitu.entrance.doors import Doors
 
-PREFECT_PORT = 4200
-STOP_WITHIN_S = 15
-
-Say = Callable[[str], None]
+READY_WITHIN_S = 180  # twice Prefect's own limit for its start
 
 
-@dataclass(frozen=True, slots=True)
 class Running:
-    """What runs: its settings with the addresses as they came to be, its database, and its ledger."""
+    """What runs: its database, its ledger, how its parts are, and its settings with the addresses as they came to be."""
 
-    settings: Settings
-    database: Database
-    ledger: Ledger
+    def __init__(self, settings: Settings, database: Database, ledger: Ledger, parts: Parts) -> None:
+        self.settings, self.database, self.ledger, self.parts = settings, database, ledger, parts
+
+    def until_ready(self, should_stop: Callable[[], bool] = lambda: False, within_s: float = READY_WITHIN_S) -> bool:
+        """Wait until everything runs; whether it does. Prefect alone may take a minute, and is not waited for once it has failed to start.
+
+        Pages, API, messages and deadlines do not wait for it.
+        """
+        limit = time.monotonic() + within_s
+        while not should_stop() and time.monotonic() < limit:
+            if self.parts.wait(_are_well, 0.5):
+                return True
+            if self.parts.all()["prefect"].state not in (State.OK, State.STARTING):
+                return False
+        return False
+
+
+def _are_well(parts: Mapping[str, Condition]) -> bool:
+    return all(part.state is State.OK for part in parts.values())
 
 
 @contextmanager
 def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None = None, dispatch_every_s: float = 1) -> Iterator[Running]:
     """Everything on one machine, running while the block runs; what is configured (PREFECT_API_URL) is used, not started.
 
-    Raises InsituError when the port is taken, the data folder is already up, or Prefect does not start; whatever had started is stopped.
+    Pages, API and dispatcher run at once, the rest as soon as Prefect answers: `Running.until_ready` waits for it. Each part starts
+    over when it ends by itself. Raises InsituError when the port is taken or the data folder is already up.
     """
     with ExitStack() as stack:
         door = stack.enter_context(listening(host, port))
         stack.enter_context(alone_in(settings.data))
         chosen = _with_public_url(settings, door)
-        with _prefect_environment(settings):
-            chosen = stack.enter_context(_prefect(chosen, say))
-            from insitu.entrance.doors import Doors
+        stack.enter_context(_prefect_environment(settings))
+        from insitu.entrance.doors import Doors
 
-            house = _move_in(stack, chosen, clock or SystemClock())
-            _start_marching(stack, house)
-            sending = partial(_dispatcher(house).run, poll_s=dispatch_every_s)
-            stack.enter_context(thread("dispatcher", sending))
-            stack.enter_context(serving(Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door)), door))
-            yield Running(chosen, house.database, house.ledger)
+        house, parts = _move_in(stack, chosen, clock or SystemClock()), Parts()
+        running = Running(chosen, house.database, house.ledger, parts)
+        app = create_app(Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door), parts=parts))
+        stack.enter_context(serving(app, door, parts))
+        stack.enter_context(dispatching(house.database, house.ledger.clock, chosen, parts, "up", dispatch_every_s))
+
+        def moved(to: Settings) -> None:
+            running.settings = to
+            app.state.doors = replace(app.state.doors, settings=to)
+
+        stack.enter_context(marching(house, parts, say, moved))
+        yield running
 
 
 @contextmanager
@@ -129,69 +149,11 @@ def _prefect_environment(settings: Settings) -> Iterator[None]:
     added = {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)
     try:
-        yield
+        with this_machine_called_directly(settings.prefect_api_url):
+            yield
     finally:
         for name in added:
             os.environ.pop(name, None)
-
-
-@contextmanager
-def _prefect(settings: Settings, say: Say) -> Iterator[Settings]:
-    """The settings with a Prefect server's address: the configured one, else one of our own that stops at the end."""
-    if settings.prefect_api_url:
-        _say_if_away(settings, say)
-        yield settings
-        return
-    with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
-        starting = beside.submit(_started, stack, settings, say)
-        import flows.worker  # noqa: F401 -- takes as long as the server's own start: both at once
-
-        server = starting.result()
-        yield replace(settings, prefect_api_url=server.api_url, prefect_ui_url=server.ui_url)
-
-
-def _started(stack: ExitStack, settings: Settings, say: Say) -> PrefectServer:
-    """A Prefect server on its usual port, or on another when somebody took that one while ours was starting; the stack stops it."""
-    from flows.client import PrefectUnavailable
-    from flows.server import PrefectServer
-
-    over = threading.Event()
-    stack.callback(over.set)
-
-    def start(port: int) -> PrefectServer:
-        server = PrefectServer(settings.data / "prefect" / "server", port)
-        stack.callback(server.stop)
-        say(word("up_starting", terminal_locale(), url=server.ui_url))
-        server.start()
-        return server
-
-    port = _prefect_port()
-    try:
-        return start(port)
-    except PrefectUnavailable:
-        if over.is_set() or not port or _prefect_port() == port:
-            raise
-        return start(0)
-
-
-def _say_if_away(settings: Settings, say: Say) -> None:
-    from flows.client import Prefect
-
-    prefect = Prefect(settings.prefect_api_url)
-    if not prefect.is_up():
-        say(word("up_prefect_away", terminal_locale(), url=settings.prefect_api_url))
-    prefect.close()
-
-
-def _prefect_port() -> int:
-    """Prefect's usual port when it is free, else 0: any."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", PREFECT_PORT))
-        except OSError:
-            return 0
-    return PREFECT_PORT
 
 
 def _move_in(stack: ExitStack, settings: Settings, clock: Clock) -> House:
@@ -203,83 +165,84 @@ def _move_in(stack: ExitStack, settings: Settings, clock: Clock) -> House:
     return house
 
 
-def _start_marching(stack: ExitStack, house: House) -> None:
-    """The worker, and the projector that pokes it when it wakes a run."""
-    from flows.projector import Projector
-    from flows.worker import Worker
-
-    worker = Worker(house.settings.prefect_api_url)
-    worker.start()
-    stack.callback(worker.stop)
-    stack.enter_context(projecting(house.database, house.ledger, house.settings, Projector, worker.poke))
-
-
 @contextmanager
-def projecting(database: Database, ledger: Ledger, settings: Settings, kind: Any, poke: Callable[[], None]) -> Iterator[None]:
-    """A projector in a thread of its own."""
-    projector = kind(database, ledger, settings, on_wake=poke)
-    with thread("projector", projector.run, wake=projector.nudge):
+def dispatching(
+    database: Database, clock: Clock, settings: Settings, parts: Parts, name: str, every_s: float | None = None
+) -> Iterator[None]:
+    """A dispatcher in a thread of its own."""
+    from notifications.dispatch import POLL_SECONDS, Dispatcher
+
+    def run(stop: threading.Event) -> None:
+        parts.say("dispatcher", State.OK)
+        Dispatcher(database, clock, settings, name).run(stop, poll_s=POLL_SECONDS if every_s is None else every_s)
+
+    with supervised(parts, "dispatcher", run):
         yield
-
-
-def _dispatcher(house: House) -> Any:
-    from notifications.dispatch import Dispatcher
-
-    return Dispatcher(house.database, house.ledger.clock, house.settings, "up")
-
-
-@contextmanager
-def thread(name: str, run: Callable[[threading.Event], None], wake: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """A thread that runs until the block ends; `wake` lets it see at once that it should stop."""
-    stop = threading.Event()
-    running = threading.Thread(target=run, args=(stop,), name=name, daemon=True)
-    running.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        wake()
-        running.join(STOP_WITHIN_S)
 
 
 # ------------------------------------------------------------------ pages and API
 
 
 @contextmanager
-def serving(doors: Doors, door: socket.socket) -> Iterator[None]:
+def serving(app: FastAPI, door: socket.socket, parts: Parts) -> Iterator[None]:
     """The pages and the API behind a listening socket, in a thread."""
-    server = _server(doors)
-    running = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="doors", daemon=True)
-    running.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        running.join(STOP_WITHIN_S)
-
-
-def _server(doors: Doors) -> Any:
     import uvicorn
 
-    from insitu.app import create_app
+    servers: list[uvicorn.Server] = []
 
-    return uvicorn.Server(uvicorn.Config(create_app(doors), log_level="warning", access_log=False, timeout_graceful_shutdown=5))
+    def run(_: threading.Event) -> None:
+        # It closes the socket it is given: should it end by itself, the next one has its own.
+        with door.dup() as own:
+            server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5))
+            servers[:] = [server]
+            parts.say("pages", State.OK)
+            server.run(sockets=[own])
+
+    def wake() -> None:
+        for server in servers:
+            server.should_exit = True
+
+    with supervised(parts, "pages", run, wake):
+        yield
+
+
+def create_app(doors: Doors) -> FastAPI:
+    """The application, imported only now: a command that serves nothing starts without it."""
+    from insitu import app
+
+    return app.create_app(doors)
 
 
 # ------------------------------------------------------------------ one part each
 
 
+@contextmanager
+def served(settings: Settings, database: Database, ledger: Ledger, door: socket.socket) -> Iterator[Doors]:
+    """The pages and the API alone, behind a listening socket; with PREFECT_API_URL set, their health tells of Prefect and its workers."""
+    from insitu.entrance.doors import Doors
+
+    with ExitStack() as stack:
+        stack.enter_context(this_machine_called_directly())
+        parts = Parts()
+        doors = Doors.of(settings, database, ledger, loopback=is_loopback(door), parts=parts)
+        if settings.prefect_api_url:
+            stack.enter_context(watching(settings, parts))
+        stack.enter_context(serving(create_app(doors), door, parts))
+        yield doors
+
+
 def dispatch(settings: Settings, database: Database, stop: threading.Event) -> None:
     """Send what the outbox owes and, with PREFECT_API_URL set, keep Prefect showing the ledger, until `stop`."""
-    from notifications.dispatch import Dispatcher
-
-    clock = SystemClock()
+    clock, parts = SystemClock(), Parts()
     with ExitStack() as stack:
-        stack.enter_context(thread("dispatcher", Dispatcher(database, clock, settings, "dispatch").run))
+        stack.enter_context(this_machine_called_directly(settings.prefect_api_url))
+        stack.enter_context(dispatching(database, clock, settings, parts, "dispatch"))
         if settings.prefect_api_url:
             from flows.projector import Projector
 
-            stack.enter_context(projecting(database, Ledger(database, clock), settings, Projector, lambda: None))
+            projector = Projector(database, Ledger(database, clock), settings)
+            stack.callback(projector.close)
+            stack.enter_context(supervised(parts, "projector", projector.run, projector.nudge))
         stop.wait()
 
 
@@ -292,27 +255,32 @@ def work(settings: Settings, stop: threading.Event, begun: Callable[[], None]) -
 
         _move_in(stack, settings, SystemClock())
         worker = Worker(settings.prefect_api_url)
-        worker.start()
-        stack.callback(worker.stop)
+        stack.enter_context(supervised(Parts(), "worker", worker.run, worker.poke))
         begun()
         stop.wait()
 
 
 @contextmanager
 def until_told_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts as usual."""
+    """An event that Ctrl-C, SIGTERM or the end of the terminal (SIGHUP) sets; a second Ctrl-C interrupts as usual."""
     stop = threading.Event()
 
     def told(number: int, _frame: object) -> None:
         stop.set()
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, told) for number in stop_signals()}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask for a clean stop. A SIGHUP that is ignored, as under `nohup`, stays so."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
 def log_to_terminal() -> None:

@@ -56,6 +56,18 @@ WORDS: dict[str, dict[str, str]] = {
     "subject": {"fr": "Objet", "en": "Subject"},
     "result": {"fr": "Résultat", "en": "Result"},
     "nothing_to_do": {"fr": "Rien à faire pour {person}.", "en": "Nothing to do for {person}."},
+    "behind_deadlines": {
+        "fr": "Des échéances passées n'ont pas été traitées : ni `insitu up` ni `insitu dispatch` ne fonctionne.",
+        "en": "Deadlines that are over were not dealt with: neither `insitu up` nor `insitu dispatch` runs.",
+    },
+    "behind_messages": {
+        "fr": "Des messages dus attendent depuis plus de cinq minutes : `insitu up` ou `insitu dispatch` doit fonctionner.",
+        "en": "Messages that are due have waited for over five minutes: `insitu up` or `insitu dispatch` must run.",
+    },
+    "behind_actions": {
+        "fr": "Des actions dues attendent depuis plus de cinq minutes : `insitu up` ou `insitu worker` doit fonctionner, et Prefect.",
+        "en": "Actions that are owed have waited for over five minutes: `insitu up` or `insitu worker` must run, and Prefect.",
+    },
     "nothing": {"fr": "Rien à montrer.", "en": "Nothing to show."},
     "launched": {"fr": "{code} est lancée (protocole {protocol} {version}).", "en": "{code} is launched (protocol {protocol} {version})."},
     "experiment_is": {"fr": "{code} : {state}", "en": "{code}: {state}"},
@@ -100,6 +112,10 @@ WORDS: dict[str, dict[str, str]] = {
     "up_prefect_away": {
         "fr": "Prefect ne répond pas encore à {url}. Le travail et les alertes continuent ; il recevra tout plus tard.",
         "en": "Prefect does not answer yet at {url}. Work and alerts go on; it will be shown everything later.",
+    },
+    "up_without_prefect": {
+        "fr": "Prefect ne démarre pas encore. Pages, messages et échéances fonctionnent ; il est relancé jusqu'à ce qu'il réponde.",
+        "en": "Prefect does not run yet. Pages, messages and deadlines work; it is tried again until it answers.",
     },
     "up_first": {
         "fr": "Personne n'a encore de compte : ouvrez {url}/setup pour créer le premier.",

@@ -8,12 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
+from sites import timers
 from sites.database import Database, table
 from sites.live import IS_LATE, IS_LIVE, STEPS, at
-from sites.tables import Experiment, Incident, Instant, Letter, Notice, Step, Timer
+from sites.tables import Experiment, Incident, Instant, Letter, Notice, Step
 
 _EXPERIMENT, _STEP, _INCIDENT = table(Experiment), table(Step), table(Incident)
-_NOTICE, _LETTER, _TIMER = table(Notice), table(Letter), table(Timer)
+_NOTICE, _LETTER = table(Notice), table(Letter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def figures(database: Database, now: datetime) -> Figures:
             notices_owed=_count(connection, _NOTICE.c.id, _NOTICE.c.state == "owed"),
             letters_owed=_count(connection, _LETTER.c.id, _LETTER.c.state == "owed"),
             notice_age_s=_age(connection, select(func.min(_NOTICE.c.next_at, type_=Instant())).where(_NOTICE.c.state == "owed"), now),
-            timer_age_s=_age(connection, select(func.min(_TIMER.c.fire_at, type_=Instant())), now),
+            timer_age_s=_since(timers.next_at(connection), now),  # those that a hold stops wait for its end
             unprojected=_count(connection, _EXPERIMENT.c.id, _EXPERIMENT.c.projected_seq < _EXPERIMENT.c.seq),
         )
 
@@ -62,5 +63,8 @@ def _count(connection: Connection, column: Any, where: Any) -> int:
 
 
 def _age(connection: Connection, oldest: Any, now: datetime) -> float:
-    found = connection.execute(oldest).scalar()
-    return max((now - found).total_seconds(), 0.0) if found else 0.0
+    return _since(connection.execute(oldest).scalar(), now)
+
+
+def _since(moment: datetime | None, now: datetime) -> float:
+    return max((now - moment).total_seconds(), 0.0) if moment else 0.0

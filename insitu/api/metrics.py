@@ -8,10 +8,12 @@ from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
 from insitu.api.answers import reads
+from insitu.api.health import parts_of
 from insitu.api.route import noun
 from insitu.entrance.doors import doors_of
 from insitu.entrance.served import BOUNDS_S, Served
 from insitu.entrance.visitor import Watching
+from insitu.supervision import Condition, State
 from sites.figures import Figures, figures
 
 router = noun("health")
@@ -38,7 +40,7 @@ def metrics(request: Request, _: Watching) -> Response:
     Counts and ages, no names. For project managers of everything, and from this machine without a token.
     """
     doors, served = doors_of(request), request.app.state.served
-    lines = [*_of_ledger(figures(doors.database, doors.clock.now())), *_of_requests(served)]
+    lines = [*_of_ledger(figures(doors.database, doors.clock.now())), *_of_parts(parts_of(doors)), *_of_requests(served)]
     return Response("\n".join(lines) + "\n", media_type=MEDIA_TYPE)
 
 
@@ -52,6 +54,11 @@ def _of_ledger(found: Figures) -> Iterable[str]:
     yield from _family("dispatcher_notice_age_seconds", "gauge", "How long the oldest message has been due.", [("", found.notice_age_s)])
     yield from _family("dispatcher_timer_age_seconds", "gauge", "How long the oldest timer has been due.", [("", found.timer_age_s)])
     yield from _family("projection_owed", "gauge", "Experiments that Prefect does not show as they stand.", [("", found.unprojected)])
+
+
+def _of_parts(parts: Mapping[str, Condition]) -> Iterable[str]:
+    are_well = {name: int(part.state is State.OK) for name, part in parts.items()}
+    yield from _family("part_ok", "gauge", "Whether a part is well, as in /health.", _labelled("part", are_well))
 
 
 def _of_requests(served: Served) -> Iterable[str]:

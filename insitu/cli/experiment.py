@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -57,13 +58,24 @@ def status(
     from sites.clock import SystemClock
     from sites.policy import EVERYTHING
 
-    here = opened(data)
+    here, now = opened(data), SystemClock().now()
     if experiment is None:
         found = inbox.experiments(here.database, here.locale)
         as_json(found) if json else _show_experiments(here, found)
     else:
-        board = inbox.status(here.database, experiment, SystemClock().now(), here.locale, access=EVERYTHING)
+        board = inbox.status(here.database, experiment, now, here.locale, access=EVERYTHING)
         as_json(board) if json else _show_board(here, board)
+    if not json:
+        _warn_of_arrears(here, now)
+
+
+def _warn_of_arrears(here: Opened, now: datetime) -> None:
+    """Say on standard error what the machine is behind with. Prefect's picture may be nobody's task here."""
+    from sites.arrears import arrears
+
+    for kind in arrears(here.database, now).behind:
+        if kind != "picture":
+            typer.echo(here.word(f"behind_{kind}"), err=True)
 
 
 def _show_experiments(here: Opened, found: list[dict[str, Any]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,7 @@ from insitu.cli.opening import Data, Json, Opened, opened
 
 if TYPE_CHECKING:
     from insitu.entrance.doors import Doors
+    from insitu.services import Running
 
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 for the whole network.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")]
@@ -33,19 +36,29 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
         with services.up(here.settings, host, port, _say) as running:
             _say(here.word("up_pages", url=running.settings.public_url))
             _say(here.word("up_api", url=running.settings.public_url))
-            _say(here.word("up_prefect", url=running.settings.prefect_ui_url))
             _say(here.word("up_data", data=here.settings.data))
             if not here.settings.mail_url:
                 _say(here.word("up_no_mail"))
             doors = Doors.of(running.settings, running.database, running.ledger, loopback=is_here(host))
             _say_first(here, doors, running.settings.public_url)
-            _say(here.word("up_stop"))
+            _say_when_ready(here, running, stop)
             stop.wait()
             _say(here.word("stopping"))
 
 
+def _say_when_ready(here: Opened, running: Running, stop: Event) -> None:
+    """Where Prefect is, once it is there; until then people already work."""
+    if running.until_ready(stop.is_set):
+        _say(here.word("up_prefect", url=running.settings.prefect_ui_url))
+    elif not stop.is_set():
+        _say(here.word("up_without_prefect"))
+    _say(here.word("up_stop"))
+
+
 def _say(line: str) -> None:
-    typer.echo(line, err=False)
+    # The terminal may be gone, which is how we are told to stop: stopping goes on without a word.
+    with suppress(OSError):
+        typer.echo(line, err=False)
 
 
 def _say_first(here: Opened, doors: Doors, address: str) -> None:
@@ -63,16 +76,17 @@ def _say_first(here: Opened, doors: Doors, address: str) -> None:
 def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
     """Serve the pages and the API only; `insitu dispatch` and `insitu worker` do the rest."""
     from insitu import services
-    from insitu.entrance.doors import Doors
 
     here = opened(data)
-    with services.until_told_to_stop() as stop, services.listening(host, port) as door:
-        doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
-        with services.serving(doors, door):
-            _say(here.word("up_pages", url=services.address(door)))
-            _say(here.word("up_api", url=services.address(door)))
-            _say_first(here, doors, services.address(door))
-            stop.wait()
+    services.log_to_terminal()
+    with ExitStack() as stack:
+        stop = stack.enter_context(services.until_told_to_stop())
+        door = stack.enter_context(services.listening(host, port))
+        doors = stack.enter_context(services.served(here.settings, here.database, here.ledger, door))
+        _say(here.word("up_pages", url=services.address(door)))
+        _say(here.word("up_api", url=services.address(door)))
+        _say_first(here, doors, services.address(door))
+        stop.wait()
 
 
 def dispatch(data: Data = None) -> None:

@@ -62,6 +62,7 @@ def show(data: Path | None, *, keep: bool = False, json: bool = False) -> None:
         mail = stack.enter_context(MailServer(settings.data / "mail", _free_port()))
         settings = replace(settings, mail_url=mail.url)
         running = stack.enter_context(services.up(settings, "127.0.0.1", 0, console.print, clock, dispatch_every_s=0.05))
+        running.until_ready()
         story = Story(running.ledger, clock)
         _play(story, locale, console)
         told = _outcome(story, running, mail, time.monotonic() - begun) | {"people": list(VISITORS), "password": password}
@@ -74,12 +75,15 @@ def show(data: Path | None, *, keep: bool = False, json: bool = False) -> None:
 
 @contextmanager
 def _stopping_cleanly() -> Iterator[None]:
-    """SIGTERM stops what was started, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM and the end of the terminal stop what was started, as Ctrl-C does."""
+    before = {
+        number: signal.signal(number, signal.default_int_handler) for number in services.stop_signals() if number is not signal.SIGINT
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fresh(home: Path, locale: str, clock: SetClock, password: str) -> Settings:

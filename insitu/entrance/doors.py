@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from insitu.supervision import Parts
 from sites.clock import Clock
 from sites.database import Database
 from sites.identity.keys import Key
@@ -17,7 +18,10 @@ from sites.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code."""
+    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code.
+
+    `parts` is how the rest of this process is.
+    """
 
     settings: Settings
     database: Database
@@ -25,10 +29,11 @@ class Doors:
     key: Key
     loopback: bool = True
     limits: Limits = field(default_factory=Limits)
+    parts: Parts = field(default_factory=Parts)
 
     @classmethod
-    def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True) -> Doors:
-        return cls(settings, database, ledger, Key.of(settings), loopback)
+    def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True, parts: Parts | None = None) -> Doors:
+        return cls(settings, database, ledger, Key.of(settings), loopback, parts=parts or Parts())
 
     @property
     def clock(self) -> Clock:

@@ -94,3 +94,27 @@ def test_a_server_is_not_taken_for_ours_because_it_answers_on_our_port(prefect: 
     with pytest.raises(PrefectUnavailable, match="did not start"):
         ours.start()
     assert not ours.is_running
+
+
+def test_a_run_that_two_workers_fetched_is_the_first_s_and_the_other_lives_on(stage: Stage) -> None:
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+    stage.worker.stop()
+    run = stage.track(code)
+    assert stage.prefect.set_state(run, {"type": "SCHEDULED", "name": "Waking"}, force=True)
+
+    async def both() -> str:
+        with temporary_settings({"api.url": stage.settings.prefect_api_url, "worker.prefetch_seconds": 0}):
+            async with InsituWorker(name="first") as first, InsituWorker(name="second") as second:
+                fetched = [entry for entry in await second._get_scheduled_flow_runs() if str(entry.flow_run.id) == run]
+                await first._submit_scheduled_flow_runs(fetched)
+                while stage.prefect.runs([run])[run].type != "PAUSED":
+                    await asyncio.sleep(0.05)
+                await second._submit_scheduled_flow_runs(fetched)
+                while second._submitting_flow_run_ids:
+                    await asyncio.sleep(0.05)
+                await second.get_and_submit_flow_runs()
+                return "lives"
+
+    assert asyncio.run(both()) == "lives"
+    assert stage.shown(code) == "Awaiting Ethics opinion (CPP)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from ward import launched, reviewed, send, text_of
 
 from insitu.entrance.doors import Doors
 from insitu.entrance.visitor import COOKIE
+from protocols.errors import InvalidAnswers
 from sites import inbox
 from sites.clock import SetClock
 from sites.database import Database, table
@@ -299,7 +301,8 @@ def test_an_id_that_was_typed_names_only_who_has_a_part_there(doors: Doors, type
     with doors.database.write() as connection:
         for person, called in (("nurse.caen", "Claire"), ("nurse.metz", "Zzname")):
             connection.execute(update(table(Person)).where(table(Person).c.id == person).values(name=called))
-    doors.ledger.complete(checkpoint, {"weight": 71, "nurse": typed}, "nurse.caen")
+    with nullcontext() if name else pytest.raises(InvalidAnswers, match="choose someone from the list"):
+        doors.ledger.complete(checkpoint, {"weight": 71, "nurse": typed}, "nurse.caen")
     assert as_seen(doors, checkpoint)["names"].get(typed) == name
     assert "Zzname" not in nurse(doors).get(f"/checkpoints/{checkpoint}").text
 

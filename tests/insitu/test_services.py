@@ -27,12 +27,19 @@ def running(home: Path, *words: str, **environment: str) -> Iterator[subprocess.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("INSITU_", "PREFECT_"))}
     command = [sys.executable, "-c", "from insitu.cli import main; main()", *words, "--data", str(home)]
     env = clean | {"INSITU_LOCALE": "en"} | environment
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as program:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=hear_of_the_terminal
+    ) as program:
         try:
             yield program
         finally:
             if program.poll() is None:
                 program.kill()
+
+
+def hear_of_the_terminal() -> None:
+    """As in a terminal, even where these tests run under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def first_line(program: subprocess.Popen[str]) -> str:
@@ -46,7 +53,7 @@ def told_to_stop(program: subprocess.Popen[str], how: signal.Signals) -> tuple[i
     return program.returncode, errors
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve_answers_on_a_free_port_until_told_to_stop(terminal: Terminal, how: signal.Signals) -> None:
     with running(terminal.data, "serve", "--port", "0") as program:
         found = re.search(r"http://\S+", first_line(program))
@@ -54,6 +61,18 @@ def test_serve_answers_on_a_free_port_until_told_to_stop(terminal: Terminal, how
         answer = httpx.get(f"{found[0]}/api/v1/health", trust_env=False)
         assert (answer.status_code, answer.json()["database"]) == (200, True)
         assert told_to_stop(program, how) == (0, "")
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with services.until_told_to_stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.wait(30)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_taken_port_is_reported(terminal: Terminal) -> None:
