@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from insitu.entrance.provider import Provider
 from sites.clock import Clock
 from sites.database import Database
 from sites.identity.keys import Key
@@ -17,7 +18,10 @@ from sites.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code."""
+    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code.
+
+    `provider` is the OpenID provider of the settings, with what it said of itself; None without one.
+    """
 
     settings: Settings
     database: Database
@@ -25,10 +29,12 @@ class Doors:
     key: Key
     loopback: bool = True
     limits: Limits = field(default_factory=Limits)
+    provider: Provider | None = None
 
     @classmethod
     def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True) -> Doors:
-        return cls(settings, database, ledger, Key.of(settings), loopback)
+        provider = Provider(settings) if settings.has_provider else None
+        return cls(settings, database, ledger, Key.of(settings), loopback, provider=provider)
 
     @property
     def clock(self) -> Clock:
