@@ -195,7 +195,7 @@ def recover(database: Database, clock: Clock, person: str, *, by: str = "") -> s
 def recovery_of(database: Database, clock: Clock, name: str) -> None:
     """Do what the recovery page asks for an id or an e-mail: each account of it gets its letter; nothing tells whether there is one."""
     given = name.strip()
-    if "\0" in given:
+    if not given.isprintable():
         return
     with database.read() as connection:
         having = people_with(connection, given)

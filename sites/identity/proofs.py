@@ -119,7 +119,7 @@ _REFUSED = {
 def _found(database: Database, name: str, *, by_email: bool = True) -> dict[str, Any] | None:
     """The account of an id or, when just one person has it, of an e-mail."""
     given = name.strip()
-    if "\0" in given:  # PostgreSQL takes none, and without it the name would be another
+    if not given.isprintable():  # no id and no e-mail holds such a character, and without it the name would be another
         return None
     with database.read() as connection:
         row = connection.execute(_BY_ID, {"person": given}).mappings().first()
