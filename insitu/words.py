@@ -149,6 +149,14 @@ WORDS: dict[str, dict[str, str]] = {
         "fr": "Le fournisseur répond désormais de {person}.",
         "en": "The provider's word is taken for {person} from now on.",
     },
+    "account_unlinked": {
+        "fr": "Le fournisseur ne répond plus de {person}, jusqu'à ce que cette personne ou un chef de projet relie son compte.",
+        "en": "The provider's word is no longer taken for {person}, until they or a project manager link the account again.",
+    },
+    "account_not_linked": {
+        "fr": "Le compte de {person} n'était relié à aucun compte chez le fournisseur.",
+        "en": "The account of {person} was linked to none at the provider.",
+    },
     "number": {"fr": "Numéro", "en": "Number"},
     "from": {"fr": "Du", "en": "From"},
     "until": {"fr": "Au", "en": "Until"},

@@ -33,6 +33,9 @@ class Settings:
     oidc_client_secret: str = field(default="", repr=False)
     oidc_name: str = "OpenID Connect"
     oidc_claim: str = "email"
+    oidc_scopes: tuple[str, ...] = ("openid", "email")
+    oidc_acr_values: tuple[str, ...] = ()
+    oidc_metadata_url: str = ""
 
     @property
     def has_provider(self) -> bool:
@@ -54,10 +57,18 @@ class Settings:
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),
-            channels=tuple(given["INSITU_CHANNELS"].replace(",", " ").split()) if "INSITU_CHANNELS" in given else CHANNELS,
+            channels=_words(given["INSITU_CHANNELS"]) if "INSITU_CHANNELS" in given else CHANNELS,
             oidc_issuer=given.get("INSITU_OIDC_ISSUER", ""),
             oidc_client_id=given.get("INSITU_OIDC_CLIENT_ID", ""),
             oidc_client_secret=given.get("INSITU_OIDC_CLIENT_SECRET", ""),
             oidc_name=given.get("INSITU_OIDC_NAME") or "OpenID Connect",
             oidc_claim=given.get("INSITU_OIDC_CLAIM") or "email",
+            oidc_scopes=_words(given.get("INSITU_OIDC_SCOPES", "")) or ("openid", "email"),
+            oidc_acr_values=_words(given.get("INSITU_OIDC_ACR_VALUES", "")),
+            oidc_metadata_url=given.get("INSITU_OIDC_METADATA_URL", ""),
         )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """The words of a setting, by spaces or commas."""
+    return tuple(text.replace(",", " ").split())

@@ -124,8 +124,19 @@ def link(
     from sites.identity import subjects
 
     here = opened(data)
-    subjects.introduce(here.database, here.ledger.clock, person, f"{here.settings.oidc_issuer}|{subject}", by=by)
+    name = subjects.subject_named(here.settings.oidc_issuer, subject)
+    subjects.introduce(here.database, here.ledger.clock, person, name, by=by)
     _said(here, "account_linked", person, True, json)
+
+
+@app.command()
+def unlink(person: Person, by: By, json: Json = False, data: Data = None) -> None:
+    """Take the OpenID provider's word for a person no more; whoever came by it is signed out, and no e-mail links it again."""
+    from sites.identity import subjects
+
+    here = opened(data)
+    changed = subjects.unlink_subject(here.database, here.ledger.clock, person, by=by)
+    _said(here, "account_unlinked" if changed else "account_not_linked", person, changed, json)
 
 
 def _said(here: Opened, key: str, person: str, changed: bool, json: bool) -> None:

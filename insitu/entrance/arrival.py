@@ -10,29 +10,37 @@ from fastapi import Request, Response
 
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import BEFORE_SIGN_IN
-from insitu.entrance.page import go_to, own_address
+from insitu.entrance.page import go_to, is_secure, own_address
 from insitu.entrance.refusals import address_of
 from insitu.entrance.visitor import COOKIE, session_of
 from sites.identity.keys import Key
 from sites.identity.sessions import end_sessions, open_session
 
 
-def is_secure(request: Request) -> bool:
-    """Whether this installation is reached by https, as the request or its public address says."""
-    return request.url.scheme == "https" or doors_of(request).settings.public_url.startswith("https://")
-
-
-def let_in(request: Request, person: str, to: str, *, method: str, proven_at: datetime | None = None) -> Response:
+def let_in(
+    request: Request, person: str, to: str, *, method: str, proven_at: datetime | None = None, subject: str = "", leaving: str = ""
+) -> Response:
     """Begin a session of a person who has proved who they are, and lead them on to a path of ours.
 
-    The cookie is always a new one, so that nobody can have known it before; what session the browser had is ended.
+    The cookie is always a new one, so that nobody can have known it before; what session the browser had is ended. For the rest, see
+    `open_session`; what is kept for `leaving` is sealed here. Raises NotProven for a subject that was unlinked meanwhile.
     """
     doors, before = doors_of(request), session_of(request)
     now, agent = doors.clock.now(), request.headers.get("user-agent", "")
     with doors.database.write() as connection:
         if before:
             end_sessions(connection, before.person, now, by=before.person, only=before.id)
-        cookie = open_session(connection, person, now, method=method, address=address_of(request), agent=agent, proven_at=proven_at)
+        cookie = open_session(
+            connection,
+            person,
+            now,
+            method=method,
+            address=address_of(request),
+            agent=agent,
+            proven_at=proven_at,
+            subject=subject,
+            leaving=doors.key.seal(leaving) if leaving else "",
+        )
     answer = go_to(request, own_address(to))
     # Without a domain, for the whole path, gone when the browser closes: what `__Host-` asks for, and http on one machine can give.
     answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="lax", secure=is_secure(request))
@@ -40,21 +48,27 @@ def let_in(request: Request, person: str, to: str, *, method: str, proven_at: da
     return answer
 
 
-def let_out(request: Request, answer: Response) -> Response:
-    """End the browser's session, if it has one."""
+def end_here(request: Request) -> None:
+    """End the browser's session, if it has one: what is answered is for nobody."""
     session, doors = session_of(request), doors_of(request)
     if session:
         with doors.database.write() as connection:
             end_sessions(connection, session.person, doors.clock.now(), by=session.person, only=session.id)
+    request.state.session = request.state.visitor = None
+
+
+def let_out(request: Request, answer: Response) -> Response:
+    """End the browser's session, if it has one, and let the browser forget it."""
+    end_here(request)
     answer.delete_cookie(COOKIE)
     return answer
 
 
-def keep(request: Request, answer: Response, name: str, values: dict[str, Any], lasts: timedelta) -> Response:
-    """Let the browser keep something of ours for a while, sealed: it can neither read nor change it."""
+def keep(request: Request, answer: Response, name: str, values: dict[str, Any], lasts: timedelta, path: str = "/") -> Response:
+    """Let the browser keep something of ours for a while, sealed: it can neither read nor change it, and shows it below `path` only."""
     doors = doors_of(request)
     sealed = doors.key.seal(json.dumps({"name": name, "until": (doors.clock.now() + lasts).isoformat(), "values": values}))
-    answer.set_cookie(name, sealed, max_age=int(lasts.total_seconds()), httponly=True, samesite="lax", secure=is_secure(request))
+    answer.set_cookie(name, sealed, max_age=int(lasts.total_seconds()), path=path, httponly=True, samesite="lax", secure=is_secure(request))
     return answer
 
 
@@ -77,7 +91,7 @@ def unsealed(key: Key, sealed: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def forget(answer: Response, name: str) -> Response:
+def forget(answer: Response, name: str, path: str = "/") -> Response:
     """Let the browser forget what it kept under that name."""
-    answer.delete_cookie(name)
+    answer.delete_cookie(name, path=path)
     return answer

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from insitu.entrance.provider import Provider
 from insitu.supervision import Parts
 from sites.clock import Clock
 from sites.database import Database
@@ -21,6 +22,7 @@ class Doors:
     """`loopback` says that only this machine can reach the doors: the first manager is then created without a code.
 
     `parts` is how the rest of this process is.
+    `provider` is the OpenID provider of the settings, with what it said of itself; None without one.
     """
 
     settings: Settings
@@ -30,10 +32,12 @@ class Doors:
     loopback: bool = True
     limits: Limits = field(default_factory=Limits)
     parts: Parts = field(default_factory=Parts)
+    provider: Provider | None = None
 
     @classmethod
     def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True, parts: Parts | None = None) -> Doors:
-        return cls(settings, database, ledger, Key.of(settings), loopback, parts=parts or Parts())
+        provider = Provider(settings) if settings.has_provider else None
+        return cls(settings, database, ledger, Key.of(settings), loopback, parts=parts or Parts(), provider=provider)
 
     @property
     def clock(self) -> Clock:

@@ -26,14 +26,15 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     """A template of `insitu/web/templates` as an answer.
 
     Beside `values` it sees `_` (a sentence in the reader's language), `n_` (one or many), `language`, `visitor` (None for nobody),
-    `doors`, `now` (aware UTC), `csrf()` (the field every form needs), `request`, `said` (what the page before did).
+    `doors`, `now` (aware UTC), `csrf()` (the field every form needs), `request`, `said` (what the page before did), `is_refused` (the
+    status says that nothing was done).
     """
     before = _stand_in(request)
     said = doors_of(request).key.opened("said", request.cookies.get(SAID, ""))
     content = fragment(request, template, said=said, is_refused=status >= 400, **values)
     answer = HTMLResponse(content, status)
     if before:
-        answer.set_cookie(BEFORE_SIGN_IN, before, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        answer.set_cookie(BEFORE_SIGN_IN, before, httponly=True, samesite="lax", secure=is_secure(request))
     if said:
         answer.delete_cookie(SAID)
     return answer
@@ -73,8 +74,13 @@ def go_to(request: Request, address: str, said: str = "") -> RedirectResponse:
     answer = RedirectResponse(address, 303)
     if said:
         told = doors_of(request).key.sign("said", language_of(request).text(said))
-        answer.set_cookie(SAID, told, max_age=60, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        answer.set_cookie(SAID, told, max_age=60, httponly=True, samesite="lax", secure=is_secure(request))
     return answer
+
+
+def is_secure(request: Request) -> bool:
+    """Whether this installation is reached by https, as the request or its public address says."""
+    return request.url.scheme == "https" or doors_of(request).settings.public_url.startswith("https://")
 
 
 def own_address(address: str, otherwise: str = "/") -> str:

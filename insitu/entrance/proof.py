@@ -15,10 +15,9 @@ from insitu.entrance.visitor import Visitor
 from protocols.errors import NotProven
 from protocols.phrase import Phrase
 from sites.identity.accounts import prove
-from sites.identity.sessions import proven
+from sites.identity.sessions import PROVIDER, proven
 from sites.signing import Prove
 
-PROVIDER = "oidc"  # the method of a session that an OpenID provider vouches for
 FRESH = timedelta(minutes=2)
 
 

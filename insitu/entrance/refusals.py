@@ -113,7 +113,7 @@ def _refuse(request: Request, error: InsituError) -> Response:
 def refused(request: Request, what: str, **data: Any) -> None:
     """Journal a forged, expired or replayed link, token or form: so many an hour as tell of an attack, and no more than a disk can keep."""
     doors, visitor, address = doors_of(request), visitor_of(request), address_of(request)
-    if not (doors.limits.may(Door.REFUSAL, address) and doors.limits.may(Door.REFUSALS)):
+    if not (doors.limits.count(Door.REFUSAL, address) and doors.limits.count(Door.REFUSALS, "")):
         log.warning("%s from %s is refused, and not journaled: there were too many", what, address)
         return
     with doors.database.write() as connection:

@@ -17,7 +17,7 @@ from protocols.errors import InvalidInput, NotProven, Refused, UnknownThing
 from protocols.model import LOCALES
 from protocols.phrase import Phrase
 from sites.identity import accounts, subjects, tokens
-from sites.identity.sessions import end_sessions, sessions_of
+from sites.identity.sessions import PROVIDER, end_sessions, sessions_of
 
 router = APIRouter()
 
@@ -175,4 +175,5 @@ def change_provider(request: Request, visitor: SignedIn, form: Posted) -> Respon
     if form.get("act") != "unlink":
         return go_to(request, "/account/provider")
     subjects.unlink_subject(doors.database, doors.clock, visitor.person, by=visitor.person)
-    return go_to(request, "/account", N_("The provider's word is no longer taken for you."))
+    there = "/sign-in" if visitor.method == PROVIDER else "/account"  # whoever came by the provider is out now
+    return go_to(request, there, N_("The provider's word is no longer taken for you."))

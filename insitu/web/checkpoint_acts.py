@@ -10,13 +10,14 @@ from fastapi import APIRouter, Request, Response
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to
-from insitu.entrance.proof import PROVIDER, proof_of
+from insitu.entrance.proof import proof_of
 from insitu.entrance.refusals import status_of
 from insitu.entrance.visitor import SeenCheckpoint, SeesCheckpoint
 from insitu.web.checkpoint_page import address_of, checkpoint_page, read
 from protocols.errors import InsituError, InvalidInput, NotProven, Refused
 from protocols.phrase import Phrase
 from sites.checkpoint_links import send_link, take_back
+from sites.identity.sessions import PROVIDER
 
 router = APIRouter()
 

@@ -17,6 +17,7 @@ from insitu.entrance.refusals import address_of, refused
 from insitu.entrance.setup import asks_setup_code, is_setup_code
 from insitu.entrance.visitor import Anyone, visitor_of
 from insitu.web.passwords import differing, said_in
+from insitu.web.provider import leave_provider
 from protocols.errors import InvalidInput, NotProven
 from sites.identity import proofs
 from sites.identity.accounts import has_accounts, set_up
@@ -41,7 +42,7 @@ def sign_in(request: Request, _: Anyone, to: str = "/") -> Response:
         return go_to(request, own_address(to))
     if not has_accounts(doors_of(request).database):
         return go_to(request, "/setup")
-    return page(request, "entry/sign_in.html", to=own_address(to), name="", error="")
+    return page(request, "entry/sign_in.html", to=own_address(to), name="", error="", refusal="")
 
 
 @router.post("/sign-in")
@@ -54,7 +55,7 @@ def check_sign_in(request: Request, _: Anyone, form: Posted) -> Response:
         person, needs_code = proofs.check_password(doors.database, doors.clock, name, str(form.get("password", "")), address=address)
     except NotProven as error:
         doors.limits.count(Door.SIGN_IN, address)
-        return page(request, "entry/sign_in.html", status=422, to=to, name=name, error=said_in(request, error))
+        return page(request, "entry/sign_in.html", status=422, to=to, name=name, error=said_in(request, error), refusal="")
     if needs_code:
         return keep(request, go_to(request, "/sign-in/code"), HALF, {"person": person, "to": to}, HALF_LASTS)
     return let_in(request, person, to, method=PASSWORD)
@@ -84,8 +85,8 @@ def check_code(request: Request, _: Anyone, form: Posted) -> Response:
 
 @router.post("/sign-out")
 def sign_out(request: Request, _: Anyone, form: Posted) -> Response:
-    """End this browser's session."""
-    return let_out(request, go_to(request, "/sign-in", N_("You are signed out.")))
+    """End this browser's session; the OpenID provider that vouched for its person is to forget them too."""
+    return leave_provider(request) or let_out(request, go_to(request, "/sign-in", N_("You are signed out.")))
 
 
 @router.get("/help")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from protocols import clocks
 from protocols.clocks import Place
@@ -18,6 +18,7 @@ from sites.clock import Clock
 from sites.database import Database, inserted_once, queue_up, table, upserted
 from sites.identity import links, passwords
 from sites.identity.access import AccessKind, note
+from sites.identity.emails import people_with
 from sites.identity.proofs import Ways, prove, ways_of
 from sites.identity.seen import last_seen
 from sites.identity.sessions import end_sessions
@@ -32,6 +33,7 @@ __all__ = [
     "accept_invitation",
     "accept_recovery",
     "account_of",
+    "account_to_change",
     "accounts",
     "change_password",
     "create_account",
@@ -57,6 +59,7 @@ _ASSIGNMENT = table(Assignment)
 INVITED_FOR = timedelta(days=7)
 RECOVERED_FOR = timedelta(hours=1)
 RECOVERED_AGAIN = timedelta(minutes=5)
+RECOVERED_AT_ONCE = 5  # people who share an e-mail
 
 # An account that was closed before it was ever used lets nobody in, and must not keep the first manager out.
 _ANYONE = select(_ACCOUNT.c.person).where(or_(_ACCOUNT.c.password != "", _ACCOUNT.c.subject.is_not(None))).limit(1)
@@ -171,7 +174,7 @@ def invite(database: Database, clock: Clock, person: str, *, by: str) -> str:
     now = clock.now()
     with database.write() as connection:
         _require_manager(connection, by, now, Phrase("invite {person}", person=person))
-        account = _account_to_change(connection, person)
+        account = account_to_change(connection, person)
         if account and account["disabled_at"]:
             raise Refused(Phrase("The account of {person} is closed. Open it again first.", person=person))
         if account and account["password"]:
@@ -196,13 +199,13 @@ def recover(database: Database, clock: Clock, person: str, *, by: str = "") -> s
 
 def recovery_of(database: Database, clock: Clock, name: str) -> None:
     """Do what the recovery page asks for an id or an e-mail: each account of it gets its letter; nothing tells whether there is one."""
-    given = name.strip().replace("\0", "")
-    asked = (
-        select(_PERSON.c.id).where(or_(_PERSON.c.id == given, func.lower(_PERSON.c.email) == given.lower())).order_by(_PERSON.c.id).limit(5)
-    )
+    given = name.strip()
+    if not given.isprintable():
+        return
     with database.read() as connection:
-        people = list(connection.execute(asked).scalars())
-    for person in people:
+        having = people_with(connection, given)
+        known = connection.execute(_WHO, {"person": given}).first()
+    for person in dict.fromkeys([*([given] if known else []), *having[:RECOVERED_AT_ONCE]]):
         recover(database, clock, person)
 
 
@@ -264,7 +267,7 @@ def disable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
         _require_manager(connection, by, now, Phrase("close the account of {person}", person=person))
         if are_same(person, by):
             raise Refused(Phrase("Nobody closes their own account. Ask another project manager."))
-        if _account_to_change(connection, person) is None:
+        if account_to_change(connection, person) is None:
             connection.execute(insert(_ACCOUNT).values(new_account(person, now)))
         its = (_ACCOUNT.c.person == person, _ACCOUNT.c.disabled_at.is_(None))
         if not connection.execute(update(_ACCOUNT).where(*its).values(disabled_at=now)).rowcount:
@@ -281,7 +284,7 @@ def enable(database: Database, clock: Clock, person: str, *, by: str) -> bool:
     now = clock.now()
     with database.write() as connection:
         _require_manager(connection, by, now, Phrase("open the account of {person}", person=person))
-        account = _account_to_change(connection, person)
+        account = account_to_change(connection, person)
         if account is None or not (account["disabled_at"] or account["locked_until"]):
             return False
         values = {"disabled_at": None, "locked_until": None, "failures": 0}
@@ -320,7 +323,8 @@ def set_up(database: Database, clock: Clock, person: Mapping[str, str], password
     return True
 
 
-def _account_to_change(connection: Connection, person: str) -> Mapping[str, Any] | None:
+def account_to_change(connection: Connection, person: str) -> Mapping[str, Any] | None:
+    """A person's account, None without one. Raises UnknownThing for no such person."""
     _check_password(connection, person, "")
     return account_of(connection, person)
 

@@ -17,6 +17,8 @@ class Door(StrEnum):
     """What may be tried, with what is counted."""
 
     SIGN_IN = "sign_in"  # failures: a hospital stands behind one address
+    PROVIDER = "provider"  # answers of the OpenID provider that do not hold
+    STRAY = "stray"  # what comes back from the provider to a browser that never went, as any page can make it: how often it is noted
     RECOVERY = "recovery"  # every asking
     LINK = "link"  # links that do not open
     SETUP = "setup"  # wrong codes
@@ -28,6 +30,8 @@ class Door(StrEnum):
 
 RATES = {
     Door.SIGN_IN: "50/10 minutes",
+    Door.PROVIDER: "50/10 minutes",
+    Door.STRAY: "20/10 minutes",
     Door.RECOVERY: "20/hour",
     Door.LINK: "50/10 minutes",
     Door.SETUP: "10/10 minutes",
@@ -50,10 +54,6 @@ class Limits:
         if not self.counter.test(self.rates[door], door.value, address):
             raise TooOften(Phrase("There were too many tries from your network. Wait ten minutes, then try again."))
 
-    def may(self, door: Door, address: str = "") -> bool:
+    def count(self, door: Door, address: str) -> bool:
         """Count a try of the address; False when it had none left."""
         return self.counter.hit(self.rates[door], door.value, address)
-
-    def count(self, door: Door, address: str) -> None:
-        """Count a try of the address."""
-        self.counter.hit(self.rates[door], door.value, address)

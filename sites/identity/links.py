@@ -124,10 +124,13 @@ def _change(connection: Connection, nonce: str, now: datetime, values: dict[str,
     return connection.execute(changed.returning(_LINK.c.person, _LINK.c.purpose, _LINK.c.target)).first()
 
 
-def revoke_links(connection: Connection, person: str, now: datetime, *, by: str, purposes: tuple[Purpose, ...] = ()) -> int:
-    """Take back a person's links, those of some purposes or all; how many. Journaled one by one."""
+def revoke_links(
+    connection: Connection, person: str, now: datetime, *, by: str, purposes: tuple[Purpose, ...] = (), since: datetime | None = None
+) -> int:
+    """Take back a person's links, those of some purposes or all, made at any time or `since` one; how many. Journaled one by one."""
     wanted = [_LINK.c.person == person, _LINK.c.used_at.is_(None), _LINK.c.revoked_at.is_(None)]
     wanted += [_LINK.c.purpose.in_(purposes)] if purposes else []
+    wanted += [_LINK.c.created_at >= since] if since else []
     nonces = list(connection.execute(select(_LINK.c.id).where(*wanted)).scalars())
     return sum(revoke_link(connection, nonce, now, by=by) for nonce in nonces)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from protocols.errors import NotProven
 from protocols.phrase import Phrase
@@ -14,6 +14,7 @@ from sites.clock import Clock
 from sites.database import Database, table
 from sites.identity import passwords, second_factor
 from sites.identity.access import AccessKind, note
+from sites.identity.emails import people_with
 from sites.identity.keys import Key
 from sites.tables import Account, Person
 
@@ -25,10 +26,8 @@ LONGEST_LOCK = timedelta(days=1)
 
 _COLUMNS = (_PERSON.c.id, *(_ACCOUNT.c[name] for name in ("password", "totp", "totp_step", "recovery", "subject", "failures")))
 _ALL = (*_COLUMNS, _ACCOUNT.c.locked_until, _ACCOUNT.c.disabled_at)
-_BY_NAME = (
-    select(*_ALL)
-    .join_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id, isouter=True)
-    .where(or_(_PERSON.c.id == bindparam("name"), func.lower(_PERSON.c.email) == bindparam("email")))
+_BY_ID = (
+    select(*_ALL).join_from(_PERSON, _ACCOUNT, _ACCOUNT.c.person == _PERSON.c.id, isouter=True).where(_PERSON.c.id == bindparam("person"))
 )
 _WAYS = select(_ACCOUNT.c.password, _ACCOUNT.c.totp, _ACCOUNT.c.subject).where(_ACCOUNT.c.person == bindparam("person"))
 
@@ -119,13 +118,15 @@ _REFUSED = {
 
 def _found(database: Database, name: str, *, by_email: bool = True) -> dict[str, Any] | None:
     """The account of an id or, when just one person has it, of an e-mail."""
-    given = name.strip().replace("\0", "")
+    given = name.strip()
+    if not given.isprintable():  # no id and no e-mail holds such a character, and without it the name would be another
+        return None
     with database.read() as connection:
-        rows = [dict(row) for row in connection.execute(_BY_NAME, {"name": given, "email": given.lower()}).mappings()]
-    by_id = [row for row in rows if row["id"] == given]
-    if by_id:
-        return by_id[0]
-    return rows[0] if by_email and len(rows) == 1 else None
+        row = connection.execute(_BY_ID, {"person": given}).mappings().first()
+        if row is None and by_email:
+            having = people_with(connection, given)
+            row = connection.execute(_BY_ID, {"person": having[0]}).mappings().first() if len(having) == 1 else None
+    return dict(row) if row else None
 
 
 def _kept(row: dict[str, Any] | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocols.errors import InvalidInput
 from protocols.phrase import Phrase
@@ -77,6 +77,15 @@ def revoke_token(database: Database, clock: Clock, person: str, token: str, *, b
         if row:
             note(connection, AccessKind.TOKEN_REVOKED, now, person=person, by=by, name=row.name)
     return row is not None
+
+
+def revoke_tokens(connection: Connection, person: str, now: datetime, *, by: str, since: datetime) -> int:
+    """Revoke a person's tokens that were made since a moment, in the caller's write transaction; how many. Journaled one by one."""
+    its = (_TOKEN.c.person == person, _TOKEN.c.revoked_at.is_(None), _TOKEN.c.created_at >= since)
+    names = list(connection.execute(update(_TOKEN).where(*its).values(revoked_at=now).returning(_TOKEN.c.name)).scalars())
+    for name in names:
+        note(connection, AccessKind.TOKEN_REVOKED, now, person=person, by=by, name=name)
+    return len(names)
 
 
 def tokens_of(database: Database, person: str, now: datetime) -> list[dict[str, Any]]:

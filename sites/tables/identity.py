@@ -15,7 +15,8 @@ class Account(SQLModel, table=True):
     """How a person proves who they are. `password` is an Argon2id hash, "" when only an OpenID provider vouches for them.
 
     `totp` is the second factor's secret, encrypted with the installation's key, "" without one; `totp_step` the last time step used, so
-    that a code works once. `recovery` holds hashes of unused recovery codes. `subject` is `issuer|sub` of OpenID Connect.
+    that a code works once. `recovery` holds hashes of unused recovery codes. `subject` is `issuer|sub` of OpenID Connect; `unlinked_at`
+    when it was last taken away by someone: no e-mail links the account again by itself, until someone links it.
     """
 
     __tablename__ = "account"
@@ -25,6 +26,7 @@ class Account(SQLModel, table=True):
     totp_step: int = 0
     recovery: list[str] = Field(default_factory=list, sa_column=document())
     subject: str | None = Field(default=None, unique=True)
+    unlinked_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     failures: int = 0
     locked_until: datetime | None = Field(default=None, sa_column=instant(nullable=True))
     created_at: datetime = Field(sa_column=instant())
@@ -34,7 +36,10 @@ class Account(SQLModel, table=True):
 
 
 class Session(SQLModel, table=True):
-    """A browser that has signed in. `id` is the SHA-256 of its cookie; `proven_at` when the person last proved who they are."""
+    """A browser that has signed in. `id` is the SHA-256 of its cookie; `proven_at` when the person last proved who they are.
+
+    `leaving` is what the OpenID provider wants to hear at the sign-out, sealed with the installation's key; "" for nothing.
+    """
 
     __tablename__ = "session"
     id: str = Field(primary_key=True, max_length=64)
@@ -45,6 +50,7 @@ class Session(SQLModel, table=True):
     proven_at: datetime = Field(sa_column=instant())
     address: str = ""
     agent: str = ""
+    leaving: str = ""
     ended_at: datetime | None = Field(default=None, sa_column=instant(nullable=True))
 
 

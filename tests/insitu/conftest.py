@@ -8,11 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from issuer import CLIENT, PEOPLE, VERIFIED, Liar, listening, real_provider
 from keyboard import Terminal
 from office import OPENED, Office, settle_office
+from passage import Open
 from town import settle
-from visit import doors_on
+from visit import HOST, doors_on
 
+from insitu.entrance.doors import Doors
 from sites import registry
 from sites.clock import SetClock, SystemClock
 from sites.database import Database
@@ -69,3 +72,31 @@ def office(office_file: tuple[Path, Office], tmp_path: Path) -> Iterator[Office]
 def registry_on_sqlite(sqlite_database: Database) -> None:
     """`registry` of the tests' own, for the pages: three sites and the holders of roles."""
     settle(sqlite_database)
+
+
+# ------------------------------------------------------------------ OpenID providers
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[str]:
+    """A real provider's process, with `PEOPLE`."""
+    with real_provider(*PEOPLE) as found:
+        yield found
+
+
+@pytest.fixture
+def liar() -> Iterator[Liar]:
+    """A provider that can be told to lie, and vouches for the nurse of Caen as long as it is not."""
+    with listening(Liar(claims=dict(VERIFIED))) as found:
+        yield found
+
+
+@pytest.fixture
+def open_doors(sqlite_database: Database, clock: SetClock, registry_on_sqlite: None) -> Open:
+    """Makes doors whose people may come by the provider of an issuer."""
+
+    def with_issuer(issuer: str, **settings: object) -> Doors:
+        known = {"oidc_issuer": issuer, "oidc_client_id": CLIENT, "oidc_client_secret": "a secret", "oidc_name": "Pro Santé Connect"}
+        return doors_on(sqlite_database, clock, **({"public_url": HOST} | known | settings))
+
+    return with_issuer

@@ -39,3 +39,17 @@ def test_a_provider_subject_is_introduced_once(terminal: Terminal) -> None:
     assert terminal.type("account", "link", MANAGER, "899700000000", "--as", MANAGER).status == 0
     other = next(one["person"] for one in terminal.json("account", "list") if one["person"] != MANAGER)
     assert terminal.type("account", "link", other, "899700000000", "--as", MANAGER).status == 3
+
+
+def test_a_link_to_the_provider_is_taken_away_and_put_right(terminal: Terminal) -> None:
+    other = next(one["person"] for one in terminal.json("account", "list") if one["person"] != MANAGER)
+    assert terminal.json("account", "unlink", other, "--as", MANAGER)["changed"] is False
+    terminal.type("account", "link", other, "not theirs", "--as", MANAGER)
+    assert terminal.type("account", "link", other, "theirs", "--as", MANAGER).status == 3
+    said = terminal.type("account", "unlink", other, "--as", MANAGER)
+    assert said.status == 0
+    assert "no longer taken" in said.out
+    assert terminal.type("account", "link", other, "theirs", "--as", MANAGER).status == 0
+    assert terminal.type("account", "unlink", "who.ever", "--as", MANAGER).status == 2
+    assert terminal.type("account", "unlink", MANAGER, "--as", other).status == 3
+    assert terminal.type("account", "link", MANAGER, "two\nlines", "--as", MANAGER).status == 2

@@ -8,11 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pyotp
 import pytest
 from sqlalchemy import select
+from starlette.types import ASGIApp, Receive, Scope, Send
 from visit import Visit, doors_on
 
+from insitu.app import create_app
 from insitu.entrance.doors import Doors
 from insitu.entrance.guard import BEFORE_SIGN_IN
 from insitu.entrance.setup import code_to_print, setup_code
@@ -120,6 +123,15 @@ def test_a_session_is_a_new_one_whatever_cookie_the_browser_brought(visit: Visit
     assert old.get("/account").status_code == 303
 
 
+def plainly(app: ASGIApp) -> ASGIApp:
+    """An application that sees plain http, as behind a proxy that speaks https with the browser."""
+
+    async def seen(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope | {"scheme": "http"}, receive, send)
+
+    return seen
+
+
 def test_the_cookie_is_out_of_reach_of_scripts_other_sites_and_plain_connections(doors: Doors) -> None:
     answer = Visit(doors).post("/sign-in", {"name": NURSE, "password": GOOD}, of="/sign-in")
     given = next(one for one in answer.headers.get_list("set-cookie") if one.startswith(f"{COOKIE}="))
@@ -127,7 +139,9 @@ def test_the_cookie_is_out_of_reach_of_scripts_other_sites_and_plain_connections
     assert "Domain" not in given
     assert "Secure" not in given
     public = doors_on(doors.database, doors.clock, public_url="https://insitu.example.org")  # type: ignore[arg-type]
-    answer = Visit(public).post("/sign-in", {"name": NURSE, "password": GOOD}, of="/sign-in")
+    behind_proxy = Visit(public, app=plainly(create_app(public)))
+    behind_proxy.client.base_url = httpx.URL("https://insitu.example.org")
+    answer = behind_proxy.post("/sign-in", {"name": NURSE, "password": GOOD}, of="/sign-in")
     assert "Secure" in next(one for one in answer.headers.get_list("set-cookie") if one.startswith(f"{COOKIE}="))
 
 

@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
-from issuer import CLIENT, Liar, listening, real_provider
+from issuer import CLIENT, Liar
 from joserfc.jwk import RSAKey
-from starlette.requests import Request
-from visit import HOST, Visit, doors_on
+from passage import MANAGER, NURSE, Open, at_provider, back_from, come, leave, prove_by, refusals, whys
+from visit import HOST, Visit
 
-from insitu.entrance.doors import Doors
-from insitu.entrance.proof import prove_again
-from insitu.entrance.visitor import COOKIE, visitor_of
+from insitu.entrance.visitor import COOKIE
 from protocols.errors import NotProven
 from sites.clock import SetClock
-from sites.database import Database
 from sites.identity import accounts, subjects
 from sites.identity.access import entries
 from sites.identity.sessions import read_session
 
 GOOD = "the tram stops at seven"
-NURSE, MANAGER = "nurse.caen", "project_manager"
-VERIFIED = {"email": "Nurse.Caen@example.org", "email_verified": True}
-PEOPLE = (
-    {"sub": "s-caen"} | VERIFIED,
-    {"sub": "s-metz", "email": "nurse.metz@example.org", "email_verified": False},
-    {"sub": "s-other", "email": "who.ever@example.org", "email_verified": True},
-    {"sub": "s-claim", "email": "other@example.org", "email_verified": True, "SubjectNameID": "899700000000"},
-)
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[str]:
-    with real_provider(*PEOPLE) as found:
-        yield found
-
-
-Open = Callable[..., Doors]
-
-
-@pytest.fixture
-def open_doors(sqlite_database: Database, clock: SetClock, registry_on_sqlite: None) -> Open:
-    def with_issuer(issuer: str, **settings: str) -> Doors:
-        known = {"oidc_issuer": issuer, "oidc_client_id": CLIENT, "oidc_client_secret": "a secret", "oidc_name": "Pro Santé Connect"}
-        return doors_on(sqlite_database, clock, public_url=HOST, **(known | settings))
-
-    return with_issuer
-
-
-def leave(visit: Visit, path: str = "/sign-in/provider?to=/account") -> str:
-    """Go to the provider; the address there."""
-    answer = visit.get(path)
-    assert answer.status_code == 303, answer.text
-    return answer.headers["location"]
-
-
-def at_provider(address: str, sub: str) -> str:
-    """Sign in there; the path that leads back."""
-    answer = httpx.post(address, data={"sub": sub}, follow_redirects=False)
-    assert answer.status_code in (302, 303), answer.text
-    back = answer.headers["location"]
-    assert back.startswith(f"{HOST}/sign-in/provider/back?")
-    return back.removeprefix(HOST)
-
-
-def come(doors: Doors, sub: str, visit: Visit | None = None) -> tuple[Visit, httpx.Response]:
-    visit = visit or Visit(doors)
-    return visit, visit.get(at_provider(leave(visit), sub))
-
-
-def whys(doors: Doors) -> list[str]:
-    return [one["data"]["why"] for one in entries(doors.database, kind="SignInFailed")]
-
-
-def refusals(doors: Doors) -> list[str]:
-    return [one["data"]["what"] for one in entries(doors.database, kind="RequestRefused")]
 
 
 # ------------------------------------------------------------------ a real provider
@@ -164,9 +102,9 @@ def test_what_comes_back_to_another_browser_or_twice_is_refused_and_journaled(op
 def test_an_answer_after_ten_minutes_is_refused(open_doors: Open, issuer: str, clock: SetClock) -> None:
     visit = Visit(open_doors(issuer))
     back = at_provider(leave(visit), "s-caen")
-    errand = visit.client.cookies["insitu-errand"]
+    ((name, errand),) = ((name, value) for name, value in visit.client.cookies.items() if name.startswith("insitu-errand"))
     clock.advance(timedelta(minutes=10))
-    visit.client.cookies.set("insitu-errand", errand)
+    visit.client.cookies.set(name, errand)
     assert visit.get(back).status_code == 403
 
 
@@ -257,36 +195,9 @@ def test_a_provider_that_is_away_leaves_the_password(open_doors: Open) -> None:
     assert 'name="password"' in answer.text
 
 
-def prove_by(visit: Visit, **form: str) -> None:
-    """What a page that signs does, within the visit's session."""
-    cookie = f"{COOKIE}={visit.client.cookies[COOKIE]}".encode()
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"cookie", cookie)]}
-    request = Request(scope | {"app": visit.client.app, "client": ("192.0.2.7", 1)})
-    visitor = visitor_of(request)
-    assert visitor is not None
-    prove_again(request, visitor, form)
-
-
 # ------------------------------------------------------------------ a provider that lies
 
 OTHER = RSAKey.generate_key(2048, {"kid": "one"})
-
-
-@pytest.fixture
-def liar() -> Iterator[Liar]:
-    with listening(Liar(claims=dict(VERIFIED))) as found:
-        yield found
-
-
-def back_from(visit: Visit, liar: Liar, path: str = "/sign-in/provider?to=/account") -> httpx.Response:
-    asked = parse_qs(urlsplit(leave(visit, path)).query)
-    liar.nonce = liar.nonce or asked["nonce"][0]
-    answer = visit.get("/sign-in/provider/back", params={"code": "c", "state": asked["state"][0]})
-    if liar.asked:
-        (verifier,) = liar.asked[-1]["code_verifier"]
-        challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
-        assert asked["code_challenge"] == [challenge]
-    return answer
 
 
 def test_an_honest_token_lets_in(open_doors: Open, liar: Liar) -> None:
