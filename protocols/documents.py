@@ -44,6 +44,12 @@ class Document:
     value: dict[str, Any]
     file: str = ""
     lines: dict[Path, int] = field(default_factory=dict)
+    texts: dict[Path, str] = field(default_factory=dict)
+
+    def written(self, path: Path) -> str:
+        """The value at a path as it stands in the text: `010780062` where the number read is 10780062."""
+        value = self.at(path)
+        return self.texts.get(path, str(value).lower() if isinstance(value, bool) else str(value))
 
     def line_of(self, path: str | Iterable[str | int]) -> int:
         """The line, from 1, of a path such as `steps.ethics.gate.pass` or `steps.3.gate.pass`, else of the nearest above."""
@@ -97,7 +103,7 @@ def read_document(text: str, file: str = "") -> Document:
         reading.problems.append(Problem(1, "not_a_map", "The document should be a map, with keys such as `insitu` and `steps`.", "", file))
     if reading.problems:
         raise InvalidProtocol(reading.problems)
-    return Document(value, file, reading.lines)
+    return Document(value, file, reading.lines, reading.texts)
 
 
 class _Frugal(Composer):
@@ -144,6 +150,7 @@ class _Reading:
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: dict[Path, int] = {}
+        self.texts: dict[Path, str] = {}
         self.problems: list[Problem] = []
 
     def value_of(self, node: Node, path: Path) -> Any:
@@ -156,7 +163,10 @@ class _Reading:
             return self._map(node, path)
         if isinstance(node, SequenceNode):
             return [self.value_of(item, (*path, position)) for position, item in enumerate(node.value)]
-        return _scalar(str(node.tag).removeprefix(_CORE), node.value)
+        value = _scalar(str(node.tag).removeprefix(_CORE), node.value)
+        if not isinstance(value, str):
+            self.texts[path] = node.value
+        return value
 
     def _map(self, node: MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}

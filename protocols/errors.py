@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -139,8 +141,26 @@ def details(error: InsituError) -> list[dict[str, Any]]:
     return []
 
 
+# How many nearest spellings may still be looked for, where somebody counts: one costs up to a few milliseconds.
+_advices_left: ContextVar[list[int] | None] = ContextVar("advices_left", default=None)
+
+
+@contextmanager
+def advising(at_most: int) -> Iterator[None]:
+    """Within this, only so many unknown words get advice: whoever has more of them has another problem than their spelling."""
+    token = _advices_left.set([at_most])
+    try:
+        yield
+    finally:
+        _advices_left.reset(token)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was most likely meant to be, or None when none comes near."""
+    """The known word that `word` was most likely meant to be, or None when none comes near, or enough advice was given."""
+    if (left := _advices_left.get()) is not None:
+        if not left[0]:
+            return None
+        left[0] -= 1
     spelled = {name.lower().replace("-", "_"): name for name in known}
     found = get_close_matches(word.lower().replace("-", "_"), spelled, n=1, cutoff=0.6)
     return spelled[found[0]] if found else None

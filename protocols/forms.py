@@ -8,12 +8,11 @@ from datetime import date, datetime
 from typing import Any
 
 from protocols.conditions import compile_condition
-from protocols.model import FieldType, FormField
+from protocols.model import MOST_ROWS, FieldType, FormField
 from protocols.phrase import Phrase
 from protocols.plan import converted, converters
 
 MAX_TEXT = 10_000
-MAX_ROWS = 5_000
 
 
 def check_answers(
@@ -78,7 +77,8 @@ def _is_blank(value: Any) -> bool:
 def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
     if field.show_if is None:
         return True
-    return compile_condition(field.show_if).evaluate({**context, "answers": converted(kept, converters(fields))}).holds
+    condition = compile_condition(field.show_if)
+    return condition.evaluate({**context, "answers": converted(kept, converters(fields), condition.nulls)}).holds
 
 
 def _text(field: FormField, value: Any, today: date) -> str:
@@ -198,7 +198,10 @@ def _choice(field: FormField, value: Any, today: date) -> str:
 def _choices(field: FormField, value: Any, today: date) -> list[str]:
     if not isinstance(value, list):
         raise _Refusals(Phrase("expected a list of choices, not {value}", value=_described(value)))
-    return list(dict.fromkeys(_choice(field, item, today) for item in value))
+    chosen = list(dict.fromkeys(_choice(field, item, today) for item in value))
+    if field.max is not None and len(chosen) > float(field.max):
+        raise _Refusals(Phrase("{count} were chosen; at most {most} may be", count=len(chosen), most=_plain(float(field.max))))
+    return chosen
 
 
 def _file(field: FormField, value: Any, today: date) -> dict[str, Any]:
@@ -219,8 +222,8 @@ def _file(field: FormField, value: Any, today: date) -> dict[str, Any]:
 def _table(field: FormField, value: Any, today: date) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise _Refusals(Phrase("expected a list of rows, not {value}", value=_described(value)))
-    if len(value) > MAX_ROWS:
-        raise _Refusals(Phrase("the table has {count} rows; at most {most} are kept", count=len(value), most=MAX_ROWS))
+    if len(value) > (most := int(field.max or MOST_ROWS)):
+        raise _Refusals(Phrase("the table has {count} rows; at most {most} are kept", count=len(value), most=most))
     checked = [check_answers(field.columns, row, today) for row in value]
     if errors := {f".{number}.{path}": text for number, (_, refused) in enumerate(checked) for path, text in refused.items()}:
         raise _Refusals(by_path=errors)

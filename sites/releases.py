@@ -7,16 +7,20 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from protocols.conditions import evaluate_apart_by
 from protocols.errors import Refused, UnknownThing
 from protocols.model import Protocol, canonical, content_hash
 from protocols.phrase import Phrase
 from protocols.plan import Plan
+from sites import apart
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
 from sites.tables import Release
 
 _RELEASE = table(Release)
 _plans: dict[str, Plan] = {}
+# Whoever evaluates a released condition has its plan from here.
+evaluate_apart_by(apart.evaluate)
 
 
 def plan_of(connection: Connection, protocol_hash: str) -> Plan:

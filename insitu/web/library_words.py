@@ -81,8 +81,9 @@ class Reading:
 
     def device(self) -> list[str]:
         """What the law calls the thing that is tested (MDR 2017/745)."""
-        device, ai = self.protocol.solution.device, [self.tongue(N_("with artificial intelligence"))] if self.protocol.solution.ai else []
-        if device is None:
+        solution = self.protocol.solution
+        ai = [self.tongue(N_("with artificial intelligence"))] if solution and solution.ai else []
+        if solution is None or (device := solution.device) is None:
             return ai
         said = [N_("medical device") if device.is_medical_device else N_("no medical device")]
         if device.ce_marked is not None:
