@@ -290,7 +290,8 @@ def limited(protocol: Protocol) -> Protocol:
 
 def _limited(form: tuple[FormField, ...]) -> tuple[FormField, ...]:
     return tuple(
-        field.model_copy(update={"max": float(TABLE_ROWS)}) if field.type is FieldType.TABLE and field.max is None else field for field in form
+        field.model_copy(update={"max": float(TABLE_ROWS)}) if field.type is FieldType.TABLE and field.max is None else field
+        for field in form
     )
 
 

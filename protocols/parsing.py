@@ -162,7 +162,7 @@ def _expected(error: ErrorDetails) -> str:
     if words := _words(error):
         return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
     if kind == "string_pattern_mismatch":
-        return next((said for start, said in _PATTERNS.items() if context["pattern"].startswith(start)), error["msg"])
+        return next((said for start, said in _PATTERNS.items() if context["pattern"].startswith(start)), "written otherwise")
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context).removesuffix(".0")
     if kind.startswith("int_"):
