@@ -47,7 +47,7 @@ def offer(client: SyncPrefectClient, run: UUID, inputs: Mapping[str, str]) -> No
 def filled_in(client: SyncPrefectClient, run: UUID, asked: Asked) -> dict[str, Any] | None:
     """What someone filled in in the Resume dialog for this checkpoint; None for nothing."""
     try:
-        given = read_json(client.read_flow_run_input(run, keyset(asked)["response"]).decode())
+        given = read_json(client.read_flow_run_input(run, keyset(asked)["response"]))
     except NotJson:
         return None
     except PrefectHTTPStatusError as error:

@@ -13,13 +13,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from protocols.errors import InvalidProtocol, Problem
+from protocols.errors import Adviser, InvalidProtocol, Problem
 
 Path = tuple[str | int, ...]
 
 MAX_CHARACTERS = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 64
+ADVICES = 50  # nearest spellings looked for in one document
 
 _CORE = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(f"{_CORE}{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "map", "seq"))
@@ -45,6 +46,7 @@ class Document:
     file: str = ""
     lines: dict[Path, int] = field(default_factory=dict)
     texts: dict[Path, str] = field(default_factory=dict)
+    advice: Adviser = field(default_factory=lambda: Adviser(ADVICES), compare=False)
 
     def written(self, path: Path) -> str:
         """The value at a path as it stands in the text: `010780062` where the number read is 10780062."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -141,26 +139,8 @@ def details(error: InsituError) -> list[dict[str, Any]]:
     return []
 
 
-# How many nearest spellings may still be looked for, where somebody counts: one costs up to a few milliseconds.
-_advices_left: ContextVar[list[int] | None] = ContextVar("advices_left", default=None)
-
-
-@contextmanager
-def advising(at_most: int) -> Iterator[None]:
-    """Within this, only so many unknown words get advice: whoever has more of them has another problem than their spelling."""
-    token = _advices_left.set([at_most])
-    try:
-        yield
-    finally:
-        _advices_left.reset(token)
-
-
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was most likely meant to be, or None when none comes near, or enough advice was given."""
-    if (left := _advices_left.get()) is not None:
-        if not left[0]:
-            return None
-        left[0] -= 1
+    """The known word that `word` was most likely meant to be, or None when none comes near."""
     spelled = {name.lower().replace("-", "_"): name for name in known}
     found = get_close_matches(word.lower().replace("-", "_"), spelled, n=1, cutoff=0.6)
     return spelled[found[0]] if found else None
@@ -168,7 +148,24 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The sentence that helps after an unknown word: the nearest spelling, else what is known when that is short."""
-    names = sorted(known)
-    if (near := nearest(word, names)) is not None:
-        return Phrase(" Did you mean `{near}`?", near=near)
-    return Phrase(" Known here: {names}.", names=", ".join(names)) if 0 < len(names) <= 16 else ""
+    return Adviser(1).did_you_mean(word, known)
+
+
+class Adviser:
+    """Helps after so many unknown words and no more: whoever has thousands of them has another problem than their spelling.
+
+    Looking for one nearest spelling takes up to some milliseconds.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self._left = at_most
+
+    def nearest(self, word: str, known: Iterable[str]) -> str | None:
+        self._left -= 1
+        return nearest(word, known) if self._left >= 0 else None
+
+    def did_you_mean(self, word: str, known: Iterable[str]) -> str:
+        names = sorted(known)
+        if (near := self.nearest(word, names)) is not None:
+            return Phrase(" Did you mean `{near}`?", near=near)
+        return Phrase(" Known here: {names}.", names=", ".join(names)) if 0 < len(names) <= 16 else ""

@@ -21,6 +21,7 @@ Locale = Literal["fr", "en"]
 Text = str | dict[Locale, str]
 
 LOCALES: tuple[Locale, ...] = ("fr", "en")
+UNREAD = ("participants", "incidents", "evaluation")  # kept for later releases in format 1, and never read
 TABLE_ROWS = 200  # of a table whose author named no `max`
 MOST_ROWS = 5_000  # of any table; of one released before tables had a `max`
 

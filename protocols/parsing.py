@@ -12,10 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from protocols.documents import Document, Path, read_document
-from protocols.errors import InvalidProtocol, Problem, advising, did_you_mean, nearest
+from protocols.errors import InvalidProtocol, Problem
 from protocols.model import Protocol
-
-ADVICES = 50  # nearest spellings for one document
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,7 @@ def parse(text: str, file: str = "") -> Parsed:
     try:
         protocol = Protocol.model_validate(document.value, by_alias=True, by_name=False)
     except ValidationError as error:
-        with advising(at_most=ADVICES):
-            raise InvalidProtocol(sorted(_problems(error, document), key=lambda problem: problem.line)) from None
+        raise InvalidProtocol(sorted(_problems(error, document), key=lambda problem: problem.line)) from None
     return Parsed(protocol, document)
 
 
@@ -86,7 +83,7 @@ def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
         absent = [str(mismatch.rest[0]) for mismatch in here if mismatch.kind == "missing"]
         wrong = [mismatch for mismatch in here if mismatch.kind != "missing"]
         for key in absent:
-            if not any(nearest(word, [key]) for word in unknown.get(path, [])[:_FEW]):
+            if not any(document.advice.nearest(word, [key]) for word in unknown.get(path, [])[:_FEW]):
                 yield document.problem(path, "missing_key", f"{_name(document, path)} needs a key `{key}`.")
         if wrong:
             yield _problem(wrong, path, document)
@@ -123,14 +120,14 @@ def _problem(wrong: list[_Mismatch], path: Path, document: Document) -> Problem:
         if not known:
             return document.problem(path, "bad_value", f"{_name(document, path)} should be {_expected(wrong[0].error)}.")
         parent = f" in {_name(document, path[:-1])}" if path[1:] else ""
-        return document.problem(path, "unknown_key", f"`{key}` is not a known key{parent}.{did_you_mean(key, known)}")
+        return document.problem(path, "unknown_key", f"`{key}` is not a known key{parent}.{document.advice.did_you_mean(key, known)}")
     expected = " or ".join(dict.fromkeys(_expected(mismatch.error) for mismatch in wrong))
     if path[-2:-1] == ("options",):
         expected = "a text, or a map with a `value` and a `label`"
     if path == ("version",):
         return document.problem(path, "bad_value", f"`version` should be {_VERSION}, not {_shown(document, path)}.")
     words = [word for mismatch in wrong for word in _words(mismatch.error)]
-    near = nearest(value, words) if isinstance(value, str) else None
+    near = document.advice.nearest(value, words) if isinstance(value, str) else None
     hint = f" Did you mean `{near}`?" if near else _hint(kind, document, path)
     code = "unknown_word" if kind in {"enum", "literal_error"} else "bad_value"
     return document.problem(path, code, f"{_name(document, path)} should be {expected}, not {_shown(document, path)}.{hint}")

@@ -49,11 +49,9 @@ def _too_deep() -> NotJson:
 
 def _is_deeper(value: Any, deepest: int) -> bool:
     level = [value]
-    for _ in range(deepest + 1):
+    for _ in range(deepest):
         level = [part for one in level if isinstance(one, (dict, list)) for part in (one.values() if isinstance(one, dict) else one)]
-        if not level:
-            return False
-    return True
+    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def _has_double(text: str) -> bool:

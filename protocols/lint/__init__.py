@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from protocols.documents import Path
-from protocols.errors import InvalidProtocol, Problem, advising, did_you_mean
+from protocols.errors import InvalidProtocol, Problem
 from protocols.lint.forms import duplicates, form_problems
 from protocols.lint.graph import Graph, graph_of, order_problems
 from protocols.lint.scopes import REPLACED, Scopes
 from protocols.lint.steps import Known, step_problems
 from protocols.model import LOCALES, FieldType, FormField, Protocol, limited
-from protocols.parsing import ADVICES, Parsed, parse
+from protocols.parsing import Parsed, parse
 
 __all__ = ["Known", "lint", "load"]
 
@@ -36,9 +36,8 @@ def lint(parsed: Parsed, known: Known | None = None, *, released: bool = False) 
             return too_many
         parsed = Parsed(limited(parsed.protocol), parsed.document)
     graph = graph_of(parsed.protocol)
-    with advising(at_most=ADVICES):
-        found = [*_problems(parsed, graph, known or Known())]
-        found += _unreachable(found, parsed, graph)
+    found = [*_problems(parsed, graph, known or Known())]
+    found += _unreachable(found, parsed, graph)
     if released:
         found = [replace(problem, level="warning") if problem.code in LATER_RULES else problem for problem in found]
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.path))
@@ -108,7 +107,9 @@ def _pathway_problems(parsed: Parsed) -> Iterator[Problem]:
     for phase, bounds in pathway.phases.items():
         for key, anchor in (("from", bounds.from_), ("until", bounds.until)):
             if anchor is not None and anchor not in pathway.anchors:
-                message = f"`{anchor}` is not among the anchors of the pathway.{did_you_mean(anchor, pathway.anchors)}"
+                message = (
+                    f"`{anchor}` is not among the anchors of the pathway.{parsed.document.advice.did_you_mean(anchor, pathway.anchors)}"
+                )
                 yield parsed.document.problem(("pathway", "phases", str(phase), key), "unknown_anchor", message)
 
 

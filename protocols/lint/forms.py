@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 
 from protocols.documents import Document
-from protocols.errors import Problem, did_you_mean
+from protocols.errors import Problem
 from protocols.lint.scopes import scope_of_show_if, type_of_form
 from protocols.lint.types import check
 from protocols.model import MOST_ROWS, FieldType, FormField, Protocol
@@ -43,7 +43,7 @@ def form_problems(form: tuple[FormField, ...], path: Path, protocol: Protocol, d
         yield from duplicates(list(field.option_values), (*here, "options"), "option", document)
         yield from _column_problems(field, here, protocol, document)
         if field.show_if is not None:
-            for code, message, level in check(field.show_if, scope_of_show_if(field, types)).findings:
+            for code, message, level in check(field.show_if, scope_of_show_if(field, types), document.advice).findings:
                 yield document.problem((*here, "show_if"), code, message, level)
 
 
@@ -129,7 +129,7 @@ def _is_reversed(low: float | str, high: float | str) -> bool:
 
 def _role_problems(field: FormField, path: Path, protocol: Protocol, document: Document) -> Iterator[Problem]:
     if field.role is not None and field.role not in protocol.roles:
-        message = f"`{field.role}` is not a role of this protocol.{did_you_mean(field.role, protocol.roles)}"
+        message = f"`{field.role}` is not a role of this protocol.{document.advice.did_you_mean(field.role, protocol.roles)}"
         yield document.problem((*path, "role"), "unknown_role", message)
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from protocols.conditions import InvalidCondition, compile_condition
 from protocols.costs import LIMIT, MACROS, SCALAR, Size, cost, milliseconds
-from protocols.errors import did_you_mean
+from protocols.errors import Adviser
 from protocols.lint.expressions import read_expression
 from protocols.trees import Node
 
@@ -110,9 +110,9 @@ class Checked:
     always: frozenset[str] = frozenset()
 
 
-def check(source: str, scope: Names) -> Checked:
+def check(source: str, scope: Names, advice: Adviser) -> Checked:
     """Check that a condition is CEL, uses only names in scope, compares like with like, and is true or false."""
-    checking = _Checking(scope)
+    checking = _Checking(scope, advice)
     try:
         node = read_expression(source)
         if not compile_condition(source).is_readable:
@@ -134,8 +134,8 @@ Bound = Mapping[str, Type]
 class _Checking:
     """One walk over a condition."""
 
-    def __init__(self, scope: Names) -> None:
-        self.scope = scope
+    def __init__(self, scope: Names, advice: Adviser) -> None:
+        self.scope, self.advice = scope, advice
         self.findings: list[Finding] = []
         self.choices: dict[str, Type] = {}
         self.always: set[str] = set()
@@ -218,7 +218,7 @@ class _Checking:
         if name in names.refused:
             return self.say(*names.refused[name])
         dashed = next((known for known in names.known if known.startswith(f"{name}-")), None)
-        hint = f" Write `{owner}['{dashed}']`." if dashed and owner else did_you_mean(name, names.known)
+        hint = f" Write `{owner}['{dashed}']`." if dashed and owner else self.advice.did_you_mean(name, names.known)
         where = f" in `{owner}`" if owner else ""
         return self.say(f"unknown_{names.noun}", f"`{name}` is not a known {names.noun}{where}.{hint}")
 
@@ -257,7 +257,7 @@ class _Checking:
         if value.written and value.words and other.words is not None and not other.written:
             for word in value.words:
                 if word not in other.words:
-                    self.say("unknown_option", f"`{word}` is not among the options.{did_you_mean(word, other.words)}")
+                    self.say("unknown_option", f"`{word}` is not among the options.{self.advice.did_you_mean(word, other.words)}")
 
     def _order(self, node: Node, bound: Bound) -> Type:
         left, right = (self.type_of(arg, bound) for arg in node.args)
@@ -319,7 +319,9 @@ class _Checking:
         if node.name == "has":
             return self._has(node, bound)
         if node.name not in _FUNCTIONS:
-            return self.say("unknown_function", f"`{node.name}` is not a known function.{did_you_mean(node.name, [*_FUNCTIONS, 'has'])}")
+            return self.say(
+                "unknown_function", f"`{node.name}` is not a known function.{self.advice.did_you_mean(node.name, [*_FUNCTIONS, 'has'])}"
+            )
         kinds, result = _FUNCTIONS[node.name]
         if len(node.args) != 1:
             return self.say("wrong_arguments", f"`{node.name}` takes one value, not {len(node.args)}.")
@@ -357,7 +359,7 @@ class _Checking:
         if node.name in MACROS:
             return self._macro(node, owner, bound)
         if node.name not in _METHODS:
-            return self.say("unknown_function", f"`{node.name}` is not a known function.{did_you_mean(node.name, _METHODS)}")
+            return self.say("unknown_function", f"`{node.name}` is not a known function.{self.advice.did_you_mean(node.name, _METHODS)}")
         takes: set[str] = {"text", "list", "map"} if node.name == "size" else {"text"} if node.name in _TEXT_METHODS else {"timestamp"}
         takes |= {"duration"} if node.name in _TIME_METHODS else set()
         if owner.kind not in {*takes, "any"}:

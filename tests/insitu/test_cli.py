@@ -226,6 +226,7 @@ MISTAKES = [
     (("launch", "telerehab-hip", *LAUNCH[:6], "--set", "target_participants=many", "--as", "b.petit"), 2, "a whole number"),
     (("launch", "telerehab-hip", *LAUNCH, "--set", "grant=1", "--as", "b.petit"), 2, "`grant_eur`"),
     (("launch", "telerehab-hip", *LAUNCH, "--set", "grant_eur", "--as", "b.petit"), 2, "field=value"),
+    (("protocol", "add", "/dev/null"), 2, "empty"),
     (("launch", "telerehab-hip", *LAUNCH, "--as", "m.leroy"), 3, "project_manager"),
     (("complete", "X", "--as", "m.leroy", "--answers", "/nowhere.json"), 2, "/nowhere.json"),
     (("sign", "TELEREHAB-HIP-1:protocol_review::1", "--as", "m.leroy"), 3, "protocol_review"),
@@ -258,6 +259,8 @@ def test_a_mistake_is_a_sentence_on_standard_error(terminal: Terminal, words: tu
     [
         ("{", 2, "not JSON"),
         ("[1]", 2, "JSON object"),
+        ("[" * 100_000, 2, "nested more than 32 deep"),
+        ('{"synopsis_version": "1",\n "synopsis_version": "2"}', 2, "the key synopsis_version is given twice"),
         ('{"synopsis_version": 3, "sample_size_justified": "maybe"}', 2, "sample_size_justified"),
         ('{"synopsis_version": "1", "sample_size_justified": true, "more": 1}', 2, "more"),
     ],
