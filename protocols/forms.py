@@ -78,7 +78,8 @@ def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str
     if field.show_if is None:
         return True
     condition = compile_condition(field.show_if)
-    return condition.evaluate({**context, "answers": converted(kept, converters(fields), condition.nulls)}).holds
+    verdict = condition.evaluate({**context, "answers": converted(kept, converters(fields), condition.nulls)})
+    return verdict.holds or verdict.undecided  # what is hidden is not kept
 
 
 def _text(field: FormField, value: Any, today: date) -> str:

@@ -159,7 +159,8 @@ def _is_shown(field: FormField, form: Sequence[FormField], answers: Answers, lau
     if field.show_if is None or answers.get(field.id) is not None:
         return True
     condition = compile_condition(field.show_if)
-    return condition.evaluate({"launch": launch, "answers": converted(answers, converters(form), condition.nulls)}).holds
+    verdict = condition.evaluate({"launch": launch, "answers": converted(answers, converters(form), condition.nulls)})
+    return verdict.holds or verdict.undecided
 
 
 def _site_json(figure: Figure, sample: Sample) -> dict[str, Any]:

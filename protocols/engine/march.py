@@ -120,9 +120,10 @@ class March:
         return self.state.through_count(predecessor) >= sites_needed(sites, self.state.active)
 
     def open(self, key: StepKey) -> None:
-        """Open a step, or skip it when its `when` does not hold."""
+        """Open a step, or skip it when its `when` does not hold; a `when` that takes too long to read skips nothing."""
         planned = self.plan.steps[key.step]
-        if planned.when and not (verdict := self.verdict(planned.when, key)).holds:
+        verdict = self.verdict(planned.when, key) if planned.when else None
+        if planned.when and verdict and not (verdict.holds or verdict.undecided):
             self.note(FactKind.STEP_SKIPPED, key, because=because(planned.when, verdict))
             self.go_on_from(key)
             return
