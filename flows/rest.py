@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from uuid import UUID, uuid4
@@ -14,6 +13,7 @@ from prefect.exceptions import Pause, PrefectHTTPStatusError
 
 from flows.payloads import form, keyset
 from flows.picture import Asked, Picture
+from protocols.strict_json import NotJson, read_json
 
 RESUMED_IN_PREFECT = "Resuming"  # what Prefect names the state its Resume button gives
 
@@ -47,7 +47,9 @@ def offer(client: SyncPrefectClient, run: UUID, inputs: Mapping[str, str]) -> No
 def filled_in(client: SyncPrefectClient, run: UUID, asked: Asked) -> dict[str, Any] | None:
     """What someone filled in in the Resume dialog for this checkpoint; None for nothing."""
     try:
-        given = json.loads(client.read_flow_run_input(run, keyset(asked)["response"]))
+        given = read_json(client.read_flow_run_input(run, keyset(asked)["response"]))
+    except NotJson:
+        return None
     except PrefectHTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:
             raise

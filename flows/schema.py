@@ -46,6 +46,8 @@ def _property(field: FormField, locale: str) -> dict[str, Any]:
         schema["items"] = {"type": "string", "enum": list(field.option_values)}
     if field.type is FieldType.TABLE:
         schema["items"] = object_schema(field.columns, locale)
+    if field.type in (FieldType.CHOICES, FieldType.TABLE) and field.max is not None:
+        schema["maxItems"] = int(field.max)
     return schema
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from protocols.errors import InvalidInput
+from protocols.french_days import legal_days
 from protocols.model import Calendar, Due
 from protocols.phrase import Phrase
 
@@ -47,8 +48,7 @@ RULES: Mapping[Calendar, Mapping[str, str]] = {
 }
 
 # French places whose holidays differ from the national list, by the name the `holidays` package gives their calendar: department
-# number, ISO code, INSEE code. Good Friday is legally a holiday only in the communes of Alsace-Moselle with a Protestant church;
-# counted as one everywhere there, it can lengthen a term by a day and never shortens one.
+# number, ISO code, INSEE code. Which days those are stands in `protocols.french_days`.
 FRENCH_CALENDARS: Mapping[str, str] = {
     code: calendar
     for calendar, codes in {
@@ -185,6 +185,8 @@ def known_place(territory: str, timezone: str) -> None:
     """
     _calendar_of(territory)
     _zone(timezone)
+    if timezone not in _zones():  # `posix/Europe/Paris` and others that a machine may know and the next may not
+        raise _unknown_zone(timezone)
 
 
 # Days
@@ -257,18 +259,36 @@ def _beside(deadline: datetime, distance: timedelta, place: Place) -> datetime:
 # Places
 
 
+# In the tz database without being a place: whatever the machine is set to, and a mark for one that was never set.
+_NO_PLACES = frozenset({"localtime", "Factory", "posixrules"})
+
+
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        advice = _nearest(name, {known: known for known in available_timezones()}) or Phrase("Give an IANA name such as Europe/Paris.")
-        raise InvalidInput(Phrase("Time zone {name!r} is not known. {advice}", name=name, advice=advice)) from None
+        raise _unknown_zone(name) from None
+
+
+def _unknown_zone(name: str) -> InvalidInput:
+    advice = _nearest(name, {known: known for known in _zones()}) or Phrase("Give an IANA name such as Europe/Paris.")
+    return InvalidInput(Phrase("Time zone {name!r} is not known. {advice}", name=name, advice=advice))
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones()) - _NO_PLACES
 
 
 @lru_cache(maxsize=1024)
 def _holidays(territory: str, year: int) -> Mapping[date, str]:
-    """The public holidays of a territory in a year, by date, with their names (in French where the package knows them)."""
+    """The public holidays of a territory in a year, by date, with their names (in French where the package knows them).
+
+    Those of France are the days of law, from our own table.
+    """
     country, subdivision = _calendar_of(territory)
+    if country == "FR":
+        return legal_days(subdivision, year)
     entity = _entity(country)
     # Left unsaid, the language would follow the machine's settings.
     language = "fr" if "fr" in entity.supported_languages else entity.default_language

@@ -35,30 +35,37 @@ def condition_context(plan: Plan, state: State, key: StepKey, condition: Compile
 
 
 def _answers(plan: Plan, state: State, key: StepKey, condition: CompiledCondition, now: datetime) -> dict[str, Any]:
-    return converted(state.step(key).answers, plan.steps[key.step].converters)
+    by, read = plan.steps[key.step].converters, _named(condition, "answers")
+    if "answers" not in condition.references:
+        by = tuple(one for one in by if one[0] in read)  # a large table that it does not read costs nothing
+    return converted(state.step(key).answers, by, condition.nulls)
 
 
 def _steps(plan: Plan, state: State, key: StepKey, condition: CompiledCondition, now: datetime) -> dict[str, Any]:
     names = _named(condition, "steps")
-    return {name: _seen(plan, state, StepKey(name, key.site if plan.is_site_step(name) else "")) for name in names if name in plan.steps}
+    return {
+        name: _seen(plan, state, StepKey(name, key.site if plan.is_site_step(name) else ""), condition)
+        for name in names
+        if name in plan.steps
+    }
 
 
 def _sites_of(plan: Plan, state: State, key: StepKey, condition: CompiledCondition, now: datetime) -> dict[str, Any]:
     return {
-        name: [{"site": code, **_seen(plan, state, StepKey(name, code))} for code in state.every_site()]
+        name: [{"site": code, **_seen(plan, state, StepKey(name, code), condition)} for code in state.every_site()]
         for name in _named(condition, "sites_of")
         if name in plan.steps
     }
 
 
-def _seen(plan: Plan, state: State, key: StepKey) -> dict[str, Any]:
+def _seen(plan: Plan, state: State, key: StepKey, condition: CompiledCondition) -> dict[str, Any]:
     step = state.step(key)
-    answers = converted(step.answers, plan.steps[key.step].converters)
+    answers = converted(step.answers, plan.steps[key.step].converters, condition.nulls)
     return {"status": str(shown_status(state, step)), "round": step.round, "answers": answers}
 
 
 def _launch(plan: Plan, state: State, key: StepKey, condition: CompiledCondition, now: datetime) -> dict[str, Any]:
-    return converted(state.launch, plan.launch_converters)
+    return converted(state.launch, plan.launch_converters, condition.nulls)
 
 
 def _site(plan: Plan, state: State, key: StepKey, condition: CompiledCondition, now: datetime) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from protocols.errors import InvalidProtocol, Problem
+from protocols.errors import Adviser, InvalidProtocol, Problem
 
 Path = tuple[str | int, ...]
 
 MAX_CHARACTERS = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 64
+ADVICES = 50  # nearest spellings looked for in one document
 
 _CORE = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(f"{_CORE}{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "map", "seq"))
@@ -44,6 +45,13 @@ class Document:
     value: dict[str, Any]
     file: str = ""
     lines: dict[Path, int] = field(default_factory=dict)
+    texts: dict[Path, str] = field(default_factory=dict)
+    advice: Adviser = field(default_factory=lambda: Adviser(ADVICES), compare=False)
+
+    def written(self, path: Path) -> str:
+        """The value at a path as it stands in the text: `010780062` where the number read is 10780062."""
+        value = self.at(path)
+        return self.texts.get(path, str(value).lower() if isinstance(value, bool) else str(value))
 
     def line_of(self, path: str | Iterable[str | int]) -> int:
         """The line, from 1, of a path such as `steps.ethics.gate.pass` or `steps.3.gate.pass`, else of the nearest above."""
@@ -97,7 +105,7 @@ def read_document(text: str, file: str = "") -> Document:
         reading.problems.append(Problem(1, "not_a_map", "The document should be a map, with keys such as `insitu` and `steps`.", "", file))
     if reading.problems:
         raise InvalidProtocol(reading.problems)
-    return Document(value, file, reading.lines)
+    return Document(value, file, reading.lines, reading.texts)
 
 
 class _Frugal(Composer):
@@ -144,6 +152,7 @@ class _Reading:
     def __init__(self, file: str) -> None:
         self.file = file
         self.lines: dict[Path, int] = {}
+        self.texts: dict[Path, str] = {}
         self.problems: list[Problem] = []
 
     def value_of(self, node: Node, path: Path) -> Any:
@@ -156,7 +165,10 @@ class _Reading:
             return self._map(node, path)
         if isinstance(node, SequenceNode):
             return [self.value_of(item, (*path, position)) for position, item in enumerate(node.value)]
-        return _scalar(str(node.tag).removeprefix(_CORE), node.value)
+        value = _scalar(str(node.tag).removeprefix(_CORE), node.value)
+        if not isinstance(value, str):
+            self.texts[path] = node.value
+        return value
 
     def _map(self, node: MappingNode, path: Path) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -148,7 +148,24 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The sentence that helps after an unknown word: the nearest spelling, else what is known when that is short."""
-    names = sorted(known)
-    if (near := nearest(word, names)) is not None:
-        return Phrase(" Did you mean `{near}`?", near=near)
-    return Phrase(" Known here: {names}.", names=", ".join(names)) if 0 < len(names) <= 16 else ""
+    return Adviser(1).did_you_mean(word, known)
+
+
+class Adviser:
+    """Helps after so many unknown words and no more: whoever has thousands of them has another problem than their spelling.
+
+    Looking for one nearest spelling takes up to some milliseconds.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self._left = at_most
+
+    def nearest(self, word: str, known: Iterable[str]) -> str | None:
+        self._left -= 1
+        return nearest(word, known) if self._left >= 0 else None
+
+    def did_you_mean(self, word: str, known: Iterable[str]) -> str:
+        names = sorted(known)
+        if (near := self.nearest(word, names)) is not None:
+            return Phrase(" Did you mean `{near}`?", near=near)
+        return Phrase(" Known here: {names}.", names=", ".join(names)) if 0 < len(names) <= 16 else ""

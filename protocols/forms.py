@@ -11,13 +11,12 @@ from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 from protocols.conditions import compile_condition
-from protocols.model import FieldType, FormField
+from protocols.model import MOST_ROWS, FieldType, FormField
 from protocols.numbers import readings
 from protocols.phrase import Phrase
 from protocols.plan import converted, converters
 
 MAX_TEXT = 10_000
-MAX_ROWS = 5_000
 # Whatever day is answered has a day before and after it on every clock of the world.
 EARLIEST, LATEST = date(1000, 1, 1), date(9000, 12, 31)
 _UNSEEN = frozenset({"Cf", "Cc", "Zs", "Zl", "Zp"})
@@ -158,7 +157,9 @@ def says_nothing(text: str) -> bool:
 def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
     if field.show_if is None:
         return True
-    return compile_condition(field.show_if).evaluate({**context, "answers": converted(kept, converters(fields))}).holds
+    condition = compile_condition(field.show_if)
+    verdict = condition.evaluate({**context, "answers": converted(kept, converters(fields), condition.nulls)})
+    return verdict.holds or verdict.undecided  # what is hidden is not kept
 
 
 def _text(field: FormField, value: Any, here: Here) -> str:
@@ -292,7 +293,10 @@ def _choice(field: FormField, value: Any, here: Here) -> str:
 def _choices(field: FormField, value: Any, here: Here) -> list[str]:
     if not isinstance(value, list):
         raise _Refusals(Phrase("expected a list of choices, not {value}", value=_described(value)))
-    return list(dict.fromkeys(_choice(field, item, here) for item in value))
+    chosen = list(dict.fromkeys(_choice(field, item, here) for item in value))
+    if field.max is not None and len(chosen) > float(field.max):
+        raise _Refusals(Phrase("{count} were chosen; at most {most} may be", count=len(chosen), most=_plain(float(field.max))))
+    return chosen
 
 
 def _file(field: FormField, value: Any, here: Here) -> dict[str, Any]:
@@ -313,8 +317,8 @@ def _file(field: FormField, value: Any, here: Here) -> dict[str, Any]:
 def _table(field: FormField, value: Any, here: Here) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise _Refusals(Phrase("expected a list of rows, not {value}", value=_described(value)))
-    if len(value) > MAX_ROWS:
-        raise _Refusals(Phrase("the table has {count} rows; at most {most} are kept", count=len(value), most=MAX_ROWS))
+    if len(value) > (most := int(field.max or MOST_ROWS)):
+        raise _Refusals(Phrase("the table has {count} rows; at most {most} are kept", count=len(value), most=most))
     checked = [_checked(tuple(field.columns), row, here, {}) for row in value]
     if errors := {f".{number}.{path}": text for number, (_, refused) in enumerate(checked) for path, text in refused.items()}:
         raise _Refusals(by_path=errors)

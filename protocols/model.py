@@ -21,6 +21,9 @@ Locale = Literal["fr", "en"]
 Text = str | dict[Locale, str]
 
 LOCALES: tuple[Locale, ...] = ("fr", "en")
+UNREAD = ("participants", "incidents", "evaluation")  # kept for later releases in format 1, and never read
+TABLE_ROWS = 200  # of a table whose author named no `max`
+MOST_ROWS = 5_000  # of any table; of one released before tables had a `max`
 
 
 def _condition(value: object) -> object:
@@ -84,7 +87,10 @@ def _option(value: object) -> object:
 
 
 class FormField(Value):
-    """One field of a form. Bounds are numbers, or dates where `today` is allowed; without a label its id is shown."""
+    """One field of a form. Without a label its id is shown.
+
+    Bounds are numbers, or dates where `today` is allowed; the `max` of a table is its rows, that of `choices` how many may be chosen.
+    """
 
     id: Slug
     type: FieldType
@@ -262,7 +268,7 @@ class Protocol(Value):
     version: SemVer
     title: Text
     summary: Text | None = None
-    solution: Solution
+    solution: Solution | None = None
     pathway: Pathway = Pathway()
     roles: dict[Slug, Role] = Field(min_length=1)
     launch: tuple[FormField, ...] = ()
@@ -279,6 +285,23 @@ def canonical(protocol: Protocol) -> str:
     """
     content = protocol.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def limited(protocol: Protocol) -> Protocol:
+    """The protocol with a `max` on every table, as a new release has it: `TABLE_ROWS` where its author named none."""
+    steps = []
+    for step in protocol.steps:
+        if step.checkpoint is not None:
+            step = step.model_copy(update={"checkpoint": step.checkpoint.model_copy(update={"form": _limited(step.checkpoint.form)})})
+        steps.append(step)
+    return protocol.model_copy(update={"launch": _limited(protocol.launch), "steps": tuple(steps)})
+
+
+def _limited(form: tuple[FormField, ...]) -> tuple[FormField, ...]:
+    return tuple(
+        field.model_copy(update={"max": float(TABLE_ROWS)}) if field.type is FieldType.TABLE and field.max is None else field
+        for field in form
+    )
 
 
 def content_hash(protocol: Protocol) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from protocols.conditions import CompiledCondition, Verdict
 from protocols.context import condition_context, shown_status
 from protocols.engine import next_signature, sites_needed
-from protocols.model import in_locale
+from protocols.model import LOCALES, in_locale
 from protocols.plan import Plan
 from protocols.state import State, StepKey, StepState, StepStatus
 
@@ -20,6 +21,10 @@ _WORDS: dict[str, dict[str, str]] = {
     "missing": {
         "fr": "Condition non remplie : {condition} (sans valeur : {names})",
         "en": "Condition not met: {condition} (no value: {names})",
+    },
+    "failed": {
+        "fr": "Condition non remplie : {condition} ({reason})",
+        "en": "Condition not met: {condition} ({reason})",
     },
     "signature": {"fr": "Signature attendue : {meaning}", "en": "Signature awaited: {meaning}"},
     "actions": {"fr": "Action automatique en cours : {action}", "en": "Automated action under way: {action}"},
@@ -91,12 +96,21 @@ def _own(plan: Plan, state: State, step: StepState, now: datetime) -> list[Need]
 
 
 def _unmet(plan: Plan, state: State, step: StepState, role: str, now: datetime) -> Need:
-    condition = plan.steps[step.key.step].passes
-    verdict = condition.evaluate(condition_context(plan, state, step.key, condition, now))
+    condition, verdict = _deciding(plan, state, step, now)
     if verdict.holds:  # what it reads elsewhere has changed since: the same answers will do now
         return Need("answers", role, step.since, {})
+    if verdict.error:
+        reason = dict(verdict.because) or dict.fromkeys(LOCALES, verdict.error)
+        return Need("failed", role, step.since, {"condition": condition.source, "reason": reason})
     words = {"condition": condition.source, "names": ", ".join(verdict.missing)}
     return Need("missing" if verdict.missing else "again", role, step.since, words)
+
+
+def _deciding(plan: Plan, state: State, step: StepState, now: datetime) -> tuple[CompiledCondition, Verdict]:
+    """What keeps the gate closed: its `pass`, or before it a `stop` or `return` that takes too long to read."""
+    conditions = plan.steps[step.key.step].gate_conditions
+    found = ((one, one.evaluate(condition_context(plan, state, step.key, one, now))) for one in conditions)
+    return next((one, verdict) for one, verdict in found if verdict.undecided or one is conditions[-1])
 
 
 def _earlier_steps(plan: Plan, state: State, key: StepKey) -> list[Need]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from protocols.documents import Document, Path, read_document
-from protocols.errors import InvalidProtocol, Problem, did_you_mean, nearest
+from protocols.errors import InvalidProtocol, Problem
 from protocols.model import Protocol
 
 
@@ -69,14 +69,21 @@ class _Mismatch:
 
 
 def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
-    found = [_placed(detail, document) for detail in error.errors(include_url=False)]
-    found = [mismatch for mismatch in found if not _is_echo(mismatch, found, document)]
-    for path in dict.fromkeys(mismatch.path for mismatch in found):
-        here = [mismatch for mismatch in found if mismatch.path == path]
+    placed = [_placed(detail, document) for detail in error.errors(include_url=False)]
+    above = {mismatch.path[:end] for mismatch in placed for end in range(len(mismatch.path))}
+    found: dict[Path, list[_Mismatch]] = {}
+    unknown: dict[Path, list[str]] = {}
+    for mismatch in placed:
+        if _is_echo(mismatch, above, document):
+            continue
+        found.setdefault(mismatch.path, []).append(mismatch)
+        if mismatch.kind == "unknown_key":
+            unknown.setdefault(mismatch.path[:-1], []).append(str(mismatch.path[-1]))
+    for path, here in found.items():
         absent = [str(mismatch.rest[0]) for mismatch in here if mismatch.kind == "missing"]
         wrong = [mismatch for mismatch in here if mismatch.kind != "missing"]
         for key in absent:
-            if not _is_misspelt(key, path, found):
+            if not any(document.advice.nearest(word, [key]) for word in unknown.get(path, [])[:_FEW]):
                 yield document.problem(path, "missing_key", f"{_name(document, path)} needs a key `{key}`.")
         if wrong:
             yield _problem(wrong, path, document)
@@ -95,18 +102,15 @@ def _placed(detail: ErrorDetails, document: Document) -> _Mismatch:
     return _Mismatch(path, tuple(rest), detail)
 
 
-def _is_echo(mismatch: _Mismatch, found: list[_Mismatch], document: Document) -> bool:
-    """Whether an error only repeats another: a list emptied of its bad items, or the branch of a union that was not meant."""
+def _is_echo(mismatch: _Mismatch, above: set[Path], document: Document) -> bool:
+    """Whether an error only repeats another: a list emptied of its bad items, or the branch of a union that was not meant.
+
+    `above` are the paths that something is wrong below.
+    """
     value = document.at(mismatch.path)
     if mismatch.kind == "too_short" and isinstance(value, list):
         return bool(value)
-    inside = any(len(other.path) > len(mismatch.path) and other.path[: len(mismatch.path)] == mismatch.path for other in found)
-    return mismatch.kind == "string_type" and isinstance(value, dict) and inside
-
-
-def _is_misspelt(key: str, path: Path, found: list[_Mismatch]) -> bool:
-    unknown = [str(other.path[-1]) for other in found if other.kind == "unknown_key" and other.path[:-1] == path]
-    return any(nearest(word, [key]) for word in unknown)
+    return mismatch.kind == "string_type" and isinstance(value, dict) and mismatch.path in above
 
 
 def _problem(wrong: list[_Mismatch], path: Path, document: Document) -> Problem:
@@ -116,17 +120,20 @@ def _problem(wrong: list[_Mismatch], path: Path, document: Document) -> Problem:
         if not known:
             return document.problem(path, "bad_value", f"{_name(document, path)} should be {_expected(wrong[0].error)}.")
         parent = f" in {_name(document, path[:-1])}" if path[1:] else ""
-        return document.problem(path, "unknown_key", f"`{key}` is not a known key{parent}.{did_you_mean(key, known)}")
+        return document.problem(path, "unknown_key", f"`{key}` is not a known key{parent}.{document.advice.did_you_mean(key, known)}")
     expected = " or ".join(dict.fromkeys(_expected(mismatch.error) for mismatch in wrong))
+    if path[-2:-1] == ("options",):
+        expected = "a text, or a map with a `value` and a `label`"
     if path == ("version",):
-        return document.problem(path, "bad_value", f"`version` should be {_VERSION}, not {_shown(value)}.")
+        return document.problem(path, "bad_value", f"`version` should be {_VERSION}, not {_shown(document, path)}.")
     words = [word for mismatch in wrong for word in _words(mismatch.error)]
-    near = nearest(value, words) if isinstance(value, str) else None
-    hint = f" Did you mean `{near}`?" if near else _hint(kind, value)
+    near = document.advice.nearest(value, words) if isinstance(value, str) else None
+    hint = f" Did you mean `{near}`?" if near else _hint(kind, document, path)
     code = "unknown_word" if kind in {"enum", "literal_error"} else "bad_value"
-    return document.problem(path, code, f"{_name(document, path)} should be {expected}, not {_shown(value)}.{hint}")
+    return document.problem(path, code, f"{_name(document, path)} should be {expected}, not {_shown(document, path)}.{hint}")
 
 
+_FEW = 10  # words among which a missing key may have been misspelt
 _VERSION = "three numbers such as 1.0.0"
 _TYPES = {
     "string_type": "a text",
@@ -152,7 +159,7 @@ def _expected(error: ErrorDetails) -> str:
     if words := _words(error):
         return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
     if kind == "string_pattern_mismatch":
-        return next((said for start, said in _PATTERNS.items() if context["pattern"].startswith(start)), error["msg"])
+        return next((said for start, said in _PATTERNS.items() if context["pattern"].startswith(start)), "written otherwise")
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**context).removesuffix(".0")
     if kind.startswith("int_"):
@@ -169,9 +176,11 @@ def _words(error: ErrorDetails) -> list[str]:
     return re.findall(r"'([^']*)'", expected) or [expected]
 
 
-def _hint(kind: str, value: Any) -> str:
-    if kind == "string_type" and isinstance(value, (bool, int, float)):
-        return " Put quotes around it."
+def _hint(kind: str, document: Document, path: Path) -> str:
+    value = document.at(path)
+    if isinstance(value, (bool, int, float)) and (kind == "string_type" or path[-2:-1] == ("options",)):
+        scale = " To compute with the answers of a scale, use `type: integer` with `min` and `max` instead of options."
+        return f" Put quotes around it: '{document.written(path)}'.{scale if 'options' in path[-3:] and 0 in path[-2:] else ''}"
     if kind == "tuple_type" and isinstance(value, (str, dict)):
         return " Put square brackets around it, or a dash before it."
     return ""
@@ -181,12 +190,14 @@ def _name(document: Document, path: Path) -> str:
     return f"`{document.name_of(path)}`" if path else "The protocol"
 
 
-def _shown(value: Any) -> str:
+def _shown(document: Document, path: Path) -> str:
+    """A value as it was written, for a sentence."""
+    value = document.at(path)
     if isinstance(value, (dict, list)):
         return ("a map" if isinstance(value, dict) else "a list") if value else "empty"
     if value is None:
         return "empty"
-    text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = document.written(path)
     return f"`{text}`" if len(text) <= 60 else f"`{text[:59]}…`"
 
 

@@ -12,6 +12,8 @@ from protocols.conditions import CompiledCondition, compile_condition
 from protocols.model import FieldType, FormField, Protocol, Role, Scope, Step
 
 Convert = Callable[[Any], Any]
+Converter = tuple[str, Convert, bool]
+_LISTS = frozenset({FieldType.CHOICES, FieldType.TABLE})
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class PlannedStep:
         return any("today" in condition.names for condition in self.gate_conditions)
 
     @cached_property
-    def converters(self) -> tuple[tuple[str, Convert], ...]:
+    def converters(self) -> tuple[Converter, ...]:
         return converters(self.step.checkpoint.form if self.step.checkpoint else ())
 
     @property
@@ -157,15 +159,24 @@ def _steps_named(conditions: Iterable[CompiledCondition]) -> set[str]:
     return {path[1] for path in paths if path[0] in ("steps", "sites_of") and len(path) > 1}
 
 
-def converters(form: Iterable[FormField]) -> tuple[tuple[str, Convert], ...]:
-    """For each field, how its JSON value becomes the value conditions see. An unanswered field is null."""
-    return tuple((field.id, _converter(field)) for field in form)
+def converters(form: Iterable[FormField]) -> tuple[Converter, ...]:
+    """For each field, how its JSON value becomes the value conditions see, and whether its blank is an empty list."""
+    return tuple((field.id, _converter(field), field.type in _LISTS) for field in form)
 
 
-def converted(values: Mapping[str, Any] | None, by: tuple[tuple[str, Convert], ...]) -> dict[str, Any]:
-    """The values as conditions see them: every field present, null where unanswered."""
+def converted(values: Mapping[str, Any] | None, by: tuple[Converter, ...], nulls: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The values as conditions see them, every field present. A blank table or multi-choice is an empty list, any other blank null.
+
+    `nulls` are the fields that the condition compares with null: blank, they are null to it, lists too. Where nobody has answered at
+    all, nothing is known and every field is null.
+    """
     given = values or {}
-    return {name: None if (value := given.get(name)) is None else convert(value) for name, convert in by}
+    found: dict[str, Any] = {}
+    for name, convert, is_list in by:
+        value = given.get(name)
+        blank: list[Any] | None = [] if is_list and values is not None and name not in nulls else None
+        found[name] = blank if value is None else convert(value)
+    return found
 
 
 def _converter(field: FormField) -> Convert:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, insert, select
 
-from protocols.errors import Refused, UnknownThing
-from protocols.model import Protocol, canonical, content_hash
+from protocols.conditions import evaluate_apart_by
+from protocols.errors import InvalidProtocol, Problem, Refused, UnknownThing
+from protocols.model import Protocol, canonical, content_hash, limited
 from protocols.phrase import Phrase
 from protocols.plan import Plan
+from sites import apart
 from sites.clock import Clock
 from sites.database import Database, queue_up, table
 from sites.tables import Release
 
+if TYPE_CHECKING:
+    from protocols.lint import Known
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
+
 _RELEASE = table(Release)
 _plans: dict[str, Plan] = {}
+# Whoever evaluates a released condition has its plan from here.
+evaluate_apart_by(apart.evaluate)
 
 
 def plan_of(connection: Connection, protocol_hash: str) -> Plan:
@@ -30,11 +41,18 @@ def plan_of(connection: Connection, protocol_hash: str) -> Plan:
 def add(database: Database, text: str, clock: Clock, file: str = "") -> dict[str, Any]:
     """Release a protocol: `{"id", "version", "hash"}`. The same content again changes nothing.
 
-    Raises InvalidProtocol with every problem and its line; Refused when this version was released with other content.
+    A new release has a `max` on each of its tables; one that was released before, here or with insitu, keeps what it accepts and its
+    hash. Raises InvalidProtocol with every problem and its line; Refused when this version was released with other content.
     """
-    from protocols.lint import load  # costs a parser; only those who release pay for it
+    # These cost a parser; only those who release pay for it.
+    from protocols.lint import lint
+    from protocols.parsing import parse
 
-    protocol = load(text, file)
+    parsed = parse(text, file)
+    was_released = _was_released(database, parsed.protocol)
+    if errors := [problem for problem in lint(parsed, released=was_released) if problem.level == "error"]:
+        raise InvalidProtocol(errors)
+    protocol = parsed.protocol if was_released else limited(parsed.protocol)
     release = {"id": protocol.id, "version": protocol.version, "hash": content_hash(protocol)}
     with database.write() as connection:
         queue_up(connection)
@@ -53,6 +71,38 @@ def add(database: Database, text: str, clock: Clock, file: str = "") -> dict[str
     return release
 
 
+def problems(text: str, file: str = "", *, database: Database | None = None, known: Known | None = None) -> list[Problem]:
+    """Everything wrong with a protocol, in the order of the lines. One released before, in `database` or with insitu, is only warned
+    of what later rules refuse."""
+    from protocols.lint import lint
+    from protocols.parsing import parse
+
+    try:
+        parsed = parse(text, file)
+    except InvalidProtocol as error:
+        return error.problems
+    return lint(parsed, known, released=_was_released(database, parsed.protocol))
+
+
+def _was_released(database: Database | None, protocol: Protocol) -> bool:
+    """Whether exactly this was released: in this database, or with insitu itself."""
+    written = content_hash(protocol)
+    if database is not None:
+        with database.read() as connection:
+            if connection.execute(select(_RELEASE.c.hash).where(_RELEASE.c.hash == written)).first():
+                return True
+    return written == _of_library(protocol.id)
+
+
+@lru_cache(maxsize=64)
+def _of_library(protocol: str) -> str:
+    """The hash of the protocol of this id that comes with insitu, "" when none does."""
+    from protocols.parsing import parse
+
+    entry = files("protocols") / "library" / f"{protocol}.yaml"
+    return content_hash(parse(entry.read_text("utf-8")).protocol) if entry.is_file() else ""
+
+
 def add_library(database: Database, clock: Clock) -> list[dict[str, Any]]:
     """Release every protocol of the library that comes with insitu; those already there are left as they are."""
     folder = files("protocols") / "library"
@@ -61,7 +111,7 @@ def add_library(database: Database, clock: Clock) -> list[dict[str, Any]]:
 
 
 def find_release(connection: Connection, protocol: str, version: str | None = None) -> dict[str, Any]:
-    """A release by id, the latest when no version is given. Raises UnknownThing."""
+    """A release by id, the latest (`latest`) when no version is given. Raises UnknownThing."""
     rows = [dict(row) for row in connection.execute(select(_RELEASE).where(_RELEASE.c.id == protocol)).mappings()]
     chosen = [row for row in rows if version in (None, row["version"])]
     if not chosen:
@@ -75,7 +125,12 @@ def find_release(connection: Connection, protocol: str, version: str | None = No
                 known=", ".join(known) or Phrase("none"),
             )
         )
-    return max(chosen, key=lambda row: _precedence(row["version"]))
+    return latest(chosen)
+
+
+def latest(rows: Iterable[Row]) -> Row:
+    """The latest of some releases of one protocol: a pre-release such as 1.1.0-rc.1 only where there is nothing else."""
+    return max(rows, key=lambda row: ("-" not in row["version"], _precedence(row["version"])))
 
 
 def releases(database: Database) -> list[dict[str, Any]]:

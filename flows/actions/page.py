@@ -72,7 +72,10 @@ class Page:
 
     @property
     def solution(self) -> list[Row]:
-        solution, device = self.protocol.solution, self.protocol.solution.device
+        solution = self.protocol.solution
+        if solution is None:
+            return []
+        device = solution.device
         rows = [("solution", solution.name), ("holder", solution.holder or self.word("unknown"))]
         if solution.description:
             rows.append(("description", self.text(solution.description)))

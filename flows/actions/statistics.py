@@ -158,7 +158,9 @@ def _cells(field: FormField, column: FormField, answers: Answers) -> tuple[Any, 
 def _is_shown(field: FormField, form: Sequence[FormField], answers: Answers, launch: Answers) -> bool:
     if field.show_if is None or answers.get(field.id) is not None:
         return True
-    return compile_condition(field.show_if).evaluate({"launch": launch, "answers": converted(answers, converters(form))}).holds
+    condition = compile_condition(field.show_if)
+    verdict = condition.evaluate({"launch": launch, "answers": converted(answers, converters(form), condition.nulls)})
+    return verdict.holds or verdict.undecided
 
 
 def _site_json(figure: Figure, sample: Sample) -> dict[str, Any]:

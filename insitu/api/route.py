@@ -15,10 +15,10 @@ from fastapi.routing import APIRoute
 from insitu.entrance.guard import require_own_page
 from insitu.entrance.visitor import anyone, signed_in, watching
 from protocols.phrase import Phrase
+from protocols.strict_json import NotJson, look_into
 
 PREFIX = "/api/v1"
 LONGEST_JSON = 1024 * 1024
-DEEPEST = 32  # a table's row in answers in a body is 5 deep
 
 
 class Incoming(Request):
@@ -105,12 +105,14 @@ def _decoded(body: bytes) -> Any:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise HTTPException(400, Phrase("The body is not JSON: {why}.", why=str(error))) from None
+    try:
+        look_into(body.decode(), found)
+    except NotJson as error:
+        raise HTTPException(400, Phrase("The body cannot be read: {why}.", why=error.args[0])) from None
     bad = []
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), found)]
     while waiting:
         path, value = waiting.pop()
-        if len(path) > DEEPEST:
-            raise HTTPException(400, Phrase("The body is nested more than {deepest} deep.", deepest=DEEPEST))
         if isinstance(value, dict):
             waiting += [((*path, name), inner) for name, inner in value.items()]
             bad += [path for name in value if "\x00" in name]

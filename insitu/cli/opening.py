@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import typer
 
 from insitu.words import terminal_locale, word
 from protocols.errors import InvalidInput
+from protocols.strict_json import NotJson, read_json
 
 if TYPE_CHECKING:
     from sites.database import Database
@@ -83,8 +83,8 @@ def file_text(file: Path) -> str:
 def answers_in(file: Path) -> dict[str, Any]:
     """The answers in a JSON file. Raises InvalidInput when it is not a JSON object."""
     try:
-        found = json.loads(file_text(file))
-    except ValueError as error:
+        found = read_json(file_text(file))
+    except NotJson as error:
         raise InvalidInput(f"The file {file} is not JSON: {error}.") from None
     if not isinstance(found, dict):
         raise InvalidInput(f'The file {file} should be a JSON object, {{"field": answer, …}}, not {type(found).__name__}.')

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from protocols.errors import InvalidInput, did_you_mean
 from protocols.model import FieldType, FormField
 from protocols.numbers import number_of, readings
+from protocols.strict_json import NotJson, read_json
 
 _TRUE, _FALSE = ("true", "yes", "oui", "vrai", "1"), ("false", "no", "non", "faux", "0")
 
@@ -35,6 +35,8 @@ def typed(field: FormField, text: str) -> Any:
     """The value a text means for a field. Raises InvalidInput."""
     try:
         return _READERS.get(field.type, str)(text)
+    except NotJson as error:
+        raise InvalidInput(f"--set {field.id}: `{field.id}` should be {_EXPECTED[field.type]}, but {error}.") from None
     except ValueError:
         expected = _EXPECTED.get(field.type, "text")
         if field.type in (FieldType.NUMBER, FieldType.INTEGER) and (meant := readings(text)):
@@ -71,8 +73,8 @@ _READERS: Mapping[FieldType, Callable[[str], Any]] = {
     FieldType.NUMBER: _number,
     FieldType.INTEGER: _integer,
     FieldType.CHOICES: _words,
-    FieldType.TABLE: json.loads,
-    FieldType.FILE: json.loads,
+    FieldType.TABLE: read_json,
+    FieldType.FILE: read_json,
 }
 _EXPECTED: Mapping[FieldType, str] = {
     FieldType.BOOLEAN: "true or false (oui or non)",

@@ -15,7 +15,7 @@ SENTENCES: dict[str, str] = {
     "string_type": N_("this should be text"),
     "string_too_short": N_("this should have at least {min_length} characters"),
     "string_too_long": N_("this should have at most {max_length} characters"),
-    "string_pattern_mismatch": N_("this is not written as expected: {pattern}"),
+    "string_pattern_mismatch": N_("this is not written as expected"),
     "int_type": N_("this should be a whole number"),
     "int_parsing": N_("this should be a whole number"),
     "int_parsing_size": N_("this number is too large"),
@@ -45,11 +45,19 @@ SENTENCES: dict[str, str] = {
     "null_character": N_("a null character cannot be kept; take it out"),
 }
 
+# What a text that should match a pattern should be: a pattern itself is no sentence.
+PATTERNS: dict[str, str] = {
+    r"\S": N_("this should hold more than blanks"),
+    r"^[0-9a-f]{64}$": N_("this should be a SHA-256: 64 digits and letters from a to f"),
+    r"^([0-9a-f]{64})?$": N_("this should be a SHA-256: 64 digits and letters from a to f"),
+    r"^[!-~]+$": N_("this should hold printable ASCII characters and no blank"),
+}
+
 
 def complaint(error: Mapping[str, Any]) -> Phrase:
     """What is wrong with one value, from an entry of a validation error."""
-    sentence = SENTENCES.get(error["type"])
     context = {name: str(value) for name, value in (error.get("ctx") or {}).items()}
+    sentence = PATTERNS.get(context.get("pattern", "")) or SENTENCES.get(error["type"])
     if sentence is None:
         return Phrase("this cannot be used ({why})", why=str(error.get("msg", "")))
     return Phrase(sentence, **context)

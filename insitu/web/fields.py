@@ -229,6 +229,9 @@ def _bounds(one: FormField, setting: Setting) -> str:
         return _file_bounds(one, said)
     if low is None and high is None:
         return ""
+    if one.type in (FieldType.TABLE, FieldType.CHOICES):
+        most = N_("At most {high} rows") if one.type is FieldType.TABLE else N_("At most {high} choices")
+        return said(most, high=_bound(high, said))
     if one.type in (FieldType.DATE, FieldType.DATETIME):
         words = {"low": said.text(_when(low)), "high": said.text(_when(high))}
         if low is not None and high is not None:

@@ -18,8 +18,7 @@ from zoneinfo import ZoneInfo
 from starlette.datastructures import FormData, UploadFile
 
 from protocols.errors import InvalidInput
-from protocols.forms import MAX_ROWS
-from protocols.model import FieldType, FormField
+from protocols.model import MOST_ROWS, FieldType, FormField
 from protocols.numbers import number_of
 
 PREFIX = "f-"
@@ -115,7 +114,7 @@ class _Reading:
         act, start = self.posted.get(ACT), f"{PREFIX}{path}."
         numbers = {name[len(start) :].partition(".")[0] for name in self.posted if name.startswith(start)}
         rows = []
-        for number in sorted(int(number) for number in numbers if number.isdecimal() and len(number) < 7)[: MAX_ROWS + 1]:
+        for number in sorted(int(number) for number in numbers if number.isdecimal() and len(number) < 7)[: MOST_ROWS + 1]:
             cells = {column.id: self.value(column, f"{path}.{number}.{column.id}") for column in one.columns}
             row = {name: value for name, value in cells.items() if not _is_blank(value)}
             if row and act != f"remove:{path}.{number}":

@@ -39,11 +39,11 @@ def library(request: Request, visitor: SignedIn) -> Response:
 
 
 def _by_protocol(rows: list[dict[str, Any]], used: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each protocol by its latest version, with all of them, the latest first."""
+    """Each protocol in the words of its latest version, with all of them, the latest first."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(row["id"], []).insert(0, row | {"used": used.get(row["hash"], {"experiments": 0, "sites": []})})
-    return [{"protocol": versions[0]["plan"].protocol, "versions": versions} for versions in found.values()]
+    return [{"protocol": releases.latest(versions)["plan"].protocol, "versions": versions} for versions in found.values()]
 
 
 def _reading_of(request: Request) -> Any:
@@ -63,7 +63,7 @@ def add(request: Request, visitor: GlobalManager, form: Posted) -> Response:
     text, doors = _text(form), visitor.doors
     if isinstance(text, Phrase):
         return _add_page(request, str(form.get("text", "")), refused=text)
-    problems = _problems(text)
+    problems = releases.problems(text, database=doors.database)
     warned_only = bool(problems) and all(problem.level == "warning" for problem in problems)
     if problems and not (warned_only and form.get("sure")):
         return _add_page(request, text, problems=problems, warned_only=warned_only)
@@ -91,17 +91,6 @@ def _text(form: FormData) -> str | Phrase:
         return Phrase("The file is not UTF-8 text. Save it as UTF-8 and choose it again.")
 
 
-def _problems(text: str) -> list[Problem]:
-    """Errors and warnings, in the order of the lines."""
-    from protocols.lint import lint  # costs a parser; only those who release pay for it
-    from protocols.parsing import parse
-
-    try:
-        return lint(parse(text))
-    except InvalidProtocol as error:
-        return error.problems
-
-
 def _add_page(
     request: Request, text: str, *, problems: list[Problem] | None = None, refused: str = "", warned_only: bool = False
 ) -> Response:
@@ -117,7 +106,7 @@ def _add_page(
 def latest(request: Request, visitor: SignedIn, protocol: str) -> Response:
     """Lead to a protocol's latest version."""
     versions = [row for row in readable(visitor.doors.database, visitor.reader) if row["id"] == protocol]
-    row = versions[-1] if versions else find_readable(visitor.doors.database, visitor.reader, protocol, "")
+    row = releases.latest(versions) if versions else find_readable(visitor.doors.database, visitor.reader, protocol, "")
     return go_to(request, f"/library/{row['id']}/{row['version']}")
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from insitu.entrance.language import N_, Language
 from protocols.clocks import RULES
-from protocols.model import Calendar, FieldType, FormField, Protocol, Text, in_locale
+from protocols.conditions import compile_condition
+from protocols.context import PATHWAY_COUNTS
+from protocols.model import UNREAD, Calendar, FieldType, FormField, Protocol, Text, in_locale
 
 FIELDS = {
     FieldType.TEXT: N_("short text"),
@@ -81,8 +83,9 @@ class Reading:
 
     def device(self) -> list[str]:
         """What the law calls the thing that is tested (MDR 2017/745)."""
-        device, ai = self.protocol.solution.device, [self.tongue(N_("with artificial intelligence"))] if self.protocol.solution.ai else []
-        if device is None:
+        solution = self.protocol.solution
+        ai = [self.tongue(N_("with artificial intelligence"))] if solution and solution.ai else []
+        if solution is None or (device := solution.device) is None:
             return ai
         said = [N_("medical device") if device.is_medical_device else N_("no medical device")]
         if device.ce_marked is not None:
@@ -91,6 +94,14 @@ class Reading:
             said.append(N_("used as intended") if device.used_as_intended else N_("used otherwise than intended"))
         classed = [self.tongue(N_("class {name}"), name=device.class_)] if device.class_ else []
         return [*map(self.tongue, said), *classed, *ai]
+
+    def without_effect(self) -> list[str]:
+        """What stands in a protocol of an earlier release and nothing reads: blocks, and names that are always 0 in its conditions."""
+        blocks = [name for name in UNREAD if getattr(self.protocol, name)]
+        sources = [one for step in self.protocol.steps for one in (step.when, step.gate.stop, step.gate.pass_) if one]
+        sources += [step.gate.return_.if_ for step in self.protocol.steps if step.gate.return_]
+        named = {name for source in sources for name in compile_condition(source).names}
+        return list(dict.fromkeys([*blocks, *(name for name in PATHWAY_COUNTS if name in named)]))
 
     def field_type(self, field: FormField) -> str:
         return self.tongue(FIELDS[field.type])

@@ -66,8 +66,9 @@ def sites_needed(sites: str | int, active: int) -> int:
 
 
 def because(condition: CompiledCondition, verdict: Verdict) -> str:
-    """Why a condition does not hold, with the values it misses."""
-    return f"{condition.source}; missing: {', '.join(verdict.missing)}" if verdict.missing else condition.source
+    """Why a condition does not hold, with the values it misses or the reason for which it could not be evaluated."""
+    reason = f"missing: {', '.join(verdict.missing)}" if verdict.missing else verdict.error
+    return f"{condition.source}; {reason}" if reason else condition.source
 
 
 @dataclass(slots=True)
@@ -120,9 +121,10 @@ class March:
         return self.state.through_count(predecessor) >= sites_needed(sites, self.state.active)
 
     def open(self, key: StepKey) -> None:
-        """Open a step, or skip it when its `when` does not hold."""
+        """Open a step, or skip it when its `when` does not hold; a `when` that takes too long to read skips nothing."""
         planned = self.plan.steps[key.step]
-        if planned.when and not (verdict := self.verdict(planned.when, key)).holds:
+        verdict = self.verdict(planned.when, key) if planned.when else None
+        if planned.when and verdict and not (verdict.holds or verdict.undecided):
             self.note(FactKind.STEP_SKIPPED, key, because=because(planned.when, verdict))
             self.go_on_from(key)
             return
@@ -144,13 +146,16 @@ class March:
             self.move_gate(key, self.where_to(key))
 
     def where_to(self, key: StepKey) -> str:
-        """Read the gate's conditions in the order stop, return, pass: the first that holds, or "" when none does."""
+        """Read the gate's conditions in the order stop, return, pass: the first that holds, or "" when none does.
+
+        One that nobody knows of, since evaluating it takes too long, keeps the gate closed: a stop is never passed by unread.
+        """
         planned = self.plan.steps[key.step]
-        if planned.stops and self.verdict(planned.stops, key).holds:
-            return "stop"
-        if planned.returns and self.verdict(planned.returns, key).holds:
-            return "return"
-        return "pass" if self.verdict(planned.passes, key).holds else ""
+        for outcome, condition in (("stop", planned.stops), ("return", planned.returns), ("pass", planned.passes)):
+            verdict = self.verdict(condition, key) if condition else None
+            if verdict and (verdict.holds or verdict.undecided):
+                return outcome if verdict.holds else ""
+        return ""
 
     def move_gate(self, key: StepKey, to: str) -> None:
         planned = self.plan.steps[key.step]

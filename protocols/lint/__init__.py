@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from protocols.documents import Path
-from protocols.errors import InvalidProtocol, Problem, did_you_mean
+from protocols.errors import InvalidProtocol, Problem
 from protocols.lint.forms import duplicates, form_problems
 from protocols.lint.graph import Graph, graph_of, order_problems
-from protocols.lint.scopes import Scopes
+from protocols.lint.scopes import REPLACED, Scopes
 from protocols.lint.steps import Known, step_problems
-from protocols.model import LOCALES, FieldType, FormField, Protocol
+from protocols.model import LOCALES, FieldType, FormField, Protocol, limited
 from protocols.parsing import Parsed, parse
 
 __all__ = ["Known", "lint", "load"]
@@ -18,33 +19,61 @@ __all__ = ["Known", "lint", "load"]
 _TEXTS = frozenset({"title", "summary", "description", "help", "label", "meaning"})
 
 
-def lint(parsed: Parsed, known: Known | None = None) -> list[Problem]:
+# What a document released before these rules may hold: it warns there, and is an error in a new one.
+LATER_RULES = frozenset({"without_effect", "costly", "size_of_text"})
+MOST: Mapping[str, int] = {"steps": 500, "roles": 200, "fields": 500, "options": 500}
+
+
+def lint(parsed: Parsed, known: Known | None = None, *, released: bool = False) -> list[Problem]:
     """Every problem of a protocol whose shape is right, in the order of the lines; empty when it is sound.
 
     Errors stop it from being loaded: unknown names, conditions that do not type-check, steps that cannot be reached or passed.
     Warnings are worth reading: a missing translation, a role nobody uses. `known` names the actions, templates and notices there are.
+    A document that was `released` keeps what it could hold then: later rules only warn of it.
     """
+    if not released:
+        if too_many := sorted(_too_many(parsed), key=lambda problem: problem.line):
+            return too_many
+        parsed = Parsed(limited(parsed.protocol), parsed.document)
     graph = graph_of(parsed.protocol)
     found = [*_problems(parsed, graph, known or Known())]
     found += _unreachable(found, parsed, graph)
+    if released:
+        found = [replace(problem, level="warning") if problem.code in LATER_RULES else problem for problem in found]
     return sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.path))
 
 
-def load(text: str, file: str = "", known: Known | None = None) -> Protocol:
+def load(text: str, file: str = "", known: Known | None = None, *, released: bool = False) -> Protocol:
     """The protocol of a YAML text, checked; warnings do not stop it.
 
     Raises InvalidProtocol with every error of its shape or, when that is right, of its sense.
     """
     parsed = parse(text, file)
-    if errors := [problem for problem in lint(parsed, known) if problem.level == "error"]:
+    if errors := [problem for problem in lint(parsed, known, released=released) if problem.level == "error"]:
         raise InvalidProtocol(errors)
     return parsed.protocol
+
+
+def _too_many(parsed: Parsed) -> Iterator[Problem]:
+    """Lists so long that nobody could read them, nor lint check them in time."""
+    protocol, document = parsed.protocol, parsed.document
+    forms = [("launch", protocol.launch)]
+    forms += [(f"steps.{number}.checkpoint.form", step.checkpoint.form) for number, step in enumerate(protocol.steps) if step.checkpoint]
+    lists: list[tuple[str, str, int]] = [("steps", "steps", len(protocol.steps)), ("roles", "roles", len(protocol.roles))]
+    for path, form in forms:
+        lists.append((path, "fields", len(form) + sum(len(field.columns) for field in form)))
+        lists += [(f"{path}.{number}.options", "options", len(field.options)) for number, field in enumerate(form)]
+    for path, noun, count in lists:
+        if count > MOST[noun]:
+            message = f"`{document.name_of(path.split('.'))}` has {count:,} {noun}; the most is {MOST[noun]}."
+            yield document.problem(path, "too_many", message)
 
 
 def _problems(parsed: Parsed, graph: Graph, known: Known) -> Iterator[Problem]:
     protocol, document = parsed.protocol, parsed.document
     yield from duplicates([step.id for step in protocol.steps], ("steps",), "step", document)
     yield from order_problems(parsed, graph)
+    yield from _without_effect(parsed)
     yield from form_problems(protocol.launch, ("launch",), protocol, document)
     scopes = Scopes(protocol, graph)
     for position in range(len(protocol.steps)):
@@ -52,6 +81,14 @@ def _problems(parsed: Parsed, graph: Graph, known: Known) -> Iterator[Problem]:
     yield from _pathway_problems(parsed)
     yield from _unused_roles(parsed)
     yield from _missing_translations(document.value, (), parsed)
+
+
+def _without_effect(parsed: Parsed) -> Iterator[Problem]:
+    """What was kept for later releases and never read."""
+    for key, instead in REPLACED.items():
+        if key in parsed.document.value:
+            message = f"`{key}` has no effect: nothing reads it. {instead} Take it out until then."
+            yield parsed.document.problem((key,), "without_effect", message)
 
 
 def _unreachable(found: list[Problem], parsed: Parsed, graph: Graph) -> Iterator[Problem]:
@@ -70,7 +107,9 @@ def _pathway_problems(parsed: Parsed) -> Iterator[Problem]:
     for phase, bounds in pathway.phases.items():
         for key, anchor in (("from", bounds.from_), ("until", bounds.until)):
             if anchor is not None and anchor not in pathway.anchors:
-                message = f"`{anchor}` is not among the anchors of the pathway.{did_you_mean(anchor, pathway.anchors)}"
+                message = (
+                    f"`{anchor}` is not among the anchors of the pathway.{parsed.document.advice.did_you_mean(anchor, pathway.anchors)}"
+                )
                 yield parsed.document.problem(("pathway", "phases", str(phase), key), "unknown_anchor", message)
 
 

@@ -1,13 +1,12 @@
-"""Conditions as trees, for reading rather than running."""
+"""Conditions as trees, read with cel-python's grammar, for lint."""
 
 from __future__ import annotations
 
-import ast
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from protocols.conditions import InvalidCondition, compile_condition
+from protocols.trees import Node, literal_value
 
 if TYPE_CHECKING:
     from celpy.celparser import CELParser
@@ -29,28 +28,6 @@ _OPERATORS = {
 }
 _PASSED_THROUGH = frozenset({"expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication", "unary"})
 _PASSED_THROUGH |= {"member", "primary", "paren_expr"}
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A part of a condition. `op` is a CEL operator, or `literal`, `name`, `.`, `[]`, `call`, `method`, `list`, `map`, `?:`.
-
-    `text` is how it was written; `name` the identifier of a name, member, call or method; `value` that of a literal.
-    """
-
-    op: str
-    text: str
-    args: tuple[Node, ...] = ()
-    name: str = ""
-    value: Any = None
-
-    @property
-    def path(self) -> str:
-        """The dotted path of a name and its members, "" for anything else."""
-        if self.op == "name":
-            return self.name
-        key = self.name if self.op == "." else self.args[1].value if self.op == "[]" and self.args[1].op == "literal" else None
-        return f"{root}.{key}" if key is not None and (root := self.args[0].path) else ""
 
 
 def read_expression(source: str) -> Node:
@@ -85,7 +62,7 @@ def _node(tree: Tree[Token], source: str) -> Node:
     if kind == "unary":
         return Node({"unary_not": "!", "unary_neg": "neg"}[str(_tree(children[0]).data)], text, (_node(_tree(children[1]), source),))
     if kind == "literal":
-        return Node("literal", text, value=_literal(str(children[0])))
+        return Node("literal", text, value=literal_value(str(children[0])))
     words = [str(child) for child in children if isinstance(child, str)]
     args = tuple(_node(part, source) for child in children if not isinstance(child, str) for part in _parts(child))
     return Node(_KINDS.get(kind, kind), text, args, words[0] if words else "")
@@ -104,12 +81,3 @@ def _parts(tree: Tree[Token]) -> list[Tree[Token]]:
 def _tree(child: Any) -> Tree[Token]:
     tree: Tree[Token] = child
     return tree
-
-
-def _literal(text: str) -> Any:
-    if text in {"true", "false", "null"}:
-        return {"true": True, "false": False, "null": None}[text]
-    try:
-        return ast.literal_eval(text.rstrip("uU") if text[0].isdigit() else text)
-    except (ValueError, SyntaxError):
-        return float(text) if text[0] in "-.0123456789" else text[1:-1]

@@ -8,19 +8,20 @@ from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 
 from protocols.documents import Document
-from protocols.errors import Problem, did_you_mean
-from protocols.lint.scopes import scope_of_show_if
+from protocols.errors import Problem
+from protocols.lint.scopes import scope_of_show_if, type_of_form
 from protocols.lint.types import check
-from protocols.model import FieldType, FormField, Protocol
+from protocols.model import MOST_ROWS, FieldType, FormField, Protocol
 
 Path = tuple[str | int, ...]
 
 _NUMBERS = frozenset({FieldType.NUMBER, FieldType.INTEGER})
 _DATES = frozenset({FieldType.DATE, FieldType.DATETIME})
 _CHOICES = frozenset({FieldType.CHOICE, FieldType.CHOICES})
+_COUNTED = frozenset({FieldType.TABLE, FieldType.CHOICES})
 _ONLY_ON: dict[str, frozenset[FieldType]] = {
     "min": _NUMBERS | _DATES,
-    "max": _NUMBERS | _DATES,
+    "max": _NUMBERS | _DATES | _COUNTED,
     "unit": _NUMBERS,
     "options": _CHOICES,
     "accept": frozenset({FieldType.FILE}),
@@ -33,6 +34,7 @@ _ONLY_ON: dict[str, frozenset[FieldType]] = {
 def form_problems(form: tuple[FormField, ...], path: Path, protocol: Protocol, document: Document) -> Iterator[Problem]:
     """Everything wrong with the fields of a form that stands at `path`."""
     yield from duplicates([field.id for field in form], path, "field", document)
+    types = type_of_form(form)
     for position, field in enumerate(form):
         here = (*path, position)
         yield from _key_problems(field, here, document)
@@ -42,16 +44,17 @@ def form_problems(form: tuple[FormField, ...], path: Path, protocol: Protocol, d
         yield from duplicates(list(field.option_values), (*here, "options"), "option", document)
         yield from _column_problems(field, here, protocol, document)
         if field.show_if is not None:
-            for code, message, level in check(field.show_if, scope_of_show_if(field, form)).findings:
+            for code, message, level in check(field.show_if, scope_of_show_if(field, types), document.advice).findings:
                 yield document.problem((*here, "show_if"), code, message, level)
 
 
 def duplicates(ids: list[str], path: Path, noun: str, document: Document) -> Iterator[Problem]:
     """A problem for each id that stands a second time in the list at `path`."""
+    first, count = {name: position for position, name in reversed([*enumerate(ids)])}, Counter(ids)
     for position, name in enumerate(ids):
-        if name in ids[:position]:
-            first = document.line_of((*path, ids.index(name)))
-            message = f"There are {Counter(ids)[name]} {noun}s `{name}`, the first on line {first}: give each its own name."
+        if position != first[name]:
+            line = document.line_of((*path, first[name]))
+            message = f"There are {count[name]} {noun}s `{name}`, the first on line {line}: give each its own name."
             yield document.problem((*path, position), f"duplicate_{noun}", message)
 
 
@@ -71,17 +74,28 @@ def _listed(types: Iterable[FieldType]) -> str:
 
 
 def _bound_problems(field: FormField, path: Path, document: Document) -> Iterator[Problem]:
+    if field.type in _COUNTED:
+        yield from _count_problems(field, path, document)
     if field.type not in _NUMBERS | _DATES:
         return
     bounds = {key: bound for key, bound in (("min", field.min), ("max", field.max)) if bound is not None}
     bad = {key: sentence for key, bound in bounds.items() if (sentence := _bad_bound(field, bound))}
     for key, sentence in bad.items():
-        yield document.problem((*path, key), "bad_bound", f"`{key}` of `{field.id}` should be {sentence}, not `{bounds[key]}`.")
+        yield document.problem(
+            (*path, key), "bad_bound", f"`{key}` of `{field.id}` should be {sentence}, not `{document.written((*path, key))}`."
+        )
     if len(bounds) == 2 and not bad and _is_reversed(*bounds.values()):
         message = f"No answer fits `{field.id}`: its `min` {field.min:g} is above its `max` {field.max:g}."
         if field.type in _DATES:
             message = f"No answer fits `{field.id}`: its `min` {field.min} is after its `max` {field.max}."
         yield document.problem((*path, "min"), "empty_range", message)
+
+
+def _count_problems(field: FormField, path: Path, document: Document) -> Iterator[Problem]:
+    most = MOST_ROWS if field.type is FieldType.TABLE else len(field.options)
+    if field.max is not None and not (isinstance(field.max, (int, float)) and field.max == int(field.max) and 1 <= field.max <= most):
+        message = f"`max` of `{field.id}` should be a whole number from 1 to {most}, not `{document.written((*path, 'max'))}`."
+        yield document.problem((*path, "max"), "bad_bound", message)
 
 
 def _bad_bound(field: FormField, bound: float | str) -> str:
@@ -123,7 +137,7 @@ def _accept_problems(field: FormField, path: Path, document: Document) -> Iterat
 
 def _role_problems(field: FormField, path: Path, protocol: Protocol, document: Document) -> Iterator[Problem]:
     if field.role is not None and field.role not in protocol.roles:
-        message = f"`{field.role}` is not a role of this protocol.{did_you_mean(field.role, protocol.roles)}"
+        message = f"`{field.role}` is not a role of this protocol.{document.advice.did_you_mean(field.role, protocol.roles)}"
         yield document.problem((*path, "role"), "unknown_role", message)
 
 

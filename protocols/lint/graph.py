@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from protocols.errors import Problem, did_you_mean
+from protocols.errors import Problem
 from protocols.model import Protocol, Scope, Step
 from protocols.parsing import Parsed
 
@@ -48,15 +48,17 @@ def order_problems(parsed: Parsed, graph: Graph) -> Iterator[Problem]:
 
 
 def _after_problems(position: int, step: Step, parsed: Parsed, graph: Graph) -> Iterator[Problem]:
-    known = [other for other in graph.steps if other != step.id]
+    known, advice = [other for other in graph.steps if other != step.id], parsed.document.advice
+    seen: set[str] = set()
     for number, after in enumerate(step.after):
         path = ("steps", position, "after", number)
         if after.step not in graph.steps:
-            sentence = f"`{step.id}` comes after `{after.step}`, which is not a step.{did_you_mean(after.step, known)}"
+            sentence = f"`{step.id}` comes after `{after.step}`, which is not a step.{advice.did_you_mean(after.step, known)}"
             yield parsed.document.problem(path, "unknown_step", sentence)
             continue
-        if after.step in [earlier.step for earlier in step.after[:number]]:
+        if after.step in seen:
             yield parsed.document.problem(path, "duplicate_after", f"`{step.id}` names `{after.step}` twice in `after`.")
+        seen.add(after.step)
         if "sites" not in after.model_fields_set:
             continue
         if graph.steps[after.step].scope is Scope.EXPERIMENT:
@@ -73,7 +75,7 @@ def _return_problems(position: int, step: Step, parsed: Parsed, graph: Graph) ->
     to, path = step.gate.return_.to, ("steps", position, "gate", "return", "to")
     earlier = graph.before[step.id]
     if to not in graph.steps:
-        sentence = f"`{step.id}` returns to `{to}`, which is not a step.{did_you_mean(to, earlier)}"
+        sentence = f"`{step.id}` returns to `{to}`, which is not a step.{parsed.document.advice.did_you_mean(to, earlier)}"
         yield parsed.document.problem(path, "unknown_step", sentence)
     elif to == step.id:
         sentence = f"`{step.id}` returns to itself. A gate on which nothing holds stays open to be completed again: leave `return` out."

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeGuard
 
+from protocols.costs import size_of_list, size_of_map, size_of_text
 from protocols.lint.graph import Graph
-from protocols.lint.types import BOOL, DOUBLE, INT, OPEN, TEXT, TIMESTAMP, Names, Type
-from protocols.model import FieldType, FormField, Protocol, Scope, Step
+from protocols.lint.types import BOOL, DOUBLE, INT, TEXT, TIMESTAMP, Names, Type
+from protocols.model import MOST_ROWS, FieldType, FormField, Protocol, Scope, Step
 
 STATUSES = ("waiting", "open", "working", "incident", "passed", "skipped", "returned", "stopped")
 
+_TEXT_SIZE = size_of_text(200)  # what people write in a field; a longer one is seen when the condition is evaluated
+_MOST_SITES = 200
+
 _PLAIN = {
-    FieldType.TEXT: TEXT,
-    FieldType.LONG_TEXT: TEXT,
+    FieldType.TEXT: replace(TEXT, size=_TEXT_SIZE),
+    FieldType.LONG_TEXT: replace(TEXT, size=_TEXT_SIZE),
     FieldType.PERSON: TEXT,
     FieldType.FILE: TEXT,
     FieldType.NUMBER: DOUBLE,
@@ -23,32 +28,58 @@ _PLAIN = {
     FieldType.DATETIME: TIMESTAMP,
 }
 _SITE = Type("map", names=Names("field", dict.fromkeys(("code", "name", "kind", "territory"), TEXT)))
-_SITES = Type("map", names=Names("field", dict.fromkeys(("count", "active", "stopped"), INT)))
-_EVERYWHERE = {"sites": _SITES, "today": TIMESTAMP} | dict.fromkeys(("participants", "data", "incidents", "indicators"), OPEN)
+_SITES = Type("map", names=Names("field", {"count": replace(INT, low=1), "active": INT, "stopped": INT}))
+_EVERYWHERE = {"sites": _SITES, "today": TIMESTAMP}
+
+# What format 1 named before there was anything to count, and what counts it in format 2.
+REPLACED = {
+    "participants": "Format 2 has `cases` instead: a kind `participant` is opened one by one.",
+    "incidents": "Format 2 has `cases` instead: a kind such as `adverse_event`, with the clocks of its reports.",
+    "evaluation": "Format 2 reads figures from `cases` and their steps; here, a step with `run: [{do: evaluate}]` works them out.",
+}
+_COUNTED = {
+    "participants": "`cases.participant.count` and `cases.participant.passed.STEP`",
+    "data": "`cases.KIND.sum.STEP.FIELD` and `cases.KIND.number.STEP.FIELD`",
+    "incidents": "`cases.adverse_event.count` and `.open`",
+    "indicators": "`cases.KIND.tally.NAME`",
+}
+_ALWAYS_ZERO = {
+    name: ("without_effect", f"`{name}` is always 0: nothing fills it. Format 2 counts with {instead}.")
+    for name, instead in _COUNTED.items()
+}
 
 
 def type_of_field(field: FormField) -> Type:
     """What the answer to a field is in a condition; null when it may be left unanswered."""
-    options = Type("text", words=field.option_values)
-    kinds = {
-        FieldType.CHOICE: options,
-        FieldType.CHOICES: Type("list", item=options),
-        FieldType.TABLE: Type("list", item=type_of_form(field.columns)),
-    }
-    return replace(kinds.get(field.type) or _PLAIN[field.type], optional=not field.required or field.show_if is not None)
+    options = Type("text", words=field.option_values, size=size_of_text(max(map(len, field.option_values), default=0)))
+    kinds = {FieldType.CHOICE: options, FieldType.CHOICES: _list_of(options, len(field.options))}
+    if field.type is FieldType.TABLE:
+        kinds[FieldType.TABLE] = _list_of(type_of_form(field.columns), int(field.max) if _is_count(field.max) else MOST_ROWS)
+    found = kinds.get(field.type) or _PLAIN[field.type]
+    low = float(field.min) if found in (DOUBLE, INT) and isinstance(field.min, (int, float)) else None
+    return replace(found, optional=not field.required or field.show_if is not None, low=low)
+
+
+def _is_count(bound: float | str | None) -> TypeGuard[float]:
+    return isinstance(bound, (int, float)) and 1 <= bound <= MOST_ROWS
+
+
+def _list_of(item: Type, most: int) -> Type:
+    return Type("list", item=item, size=size_of_list(item.size, most))
 
 
 def type_of_form(form: Iterable[FormField]) -> Type:
-    return Type("map", names=Names("field", {field.id: type_of_field(field) for field in form}))
+    fields = {field.id: type_of_field(field) for field in form}
+    return Type("map", names=Names("field", fields), size=size_of_map({name: kind.size for name, kind in fields.items()}))
 
 
-def scope_of_show_if(field: FormField, form: Iterable[FormField]) -> Names:
+def scope_of_show_if(field: FormField, form: Type) -> Names:
     """The names in a `show_if`: the other fields of the same form."""
-    others = {other.id: type_of_field(other) for other in form if other.id != field.id}
+    others = {name: kind for name, kind in (form.names.known if form.names else {}).items() if name != field.id}
     itself = {field.id: ("shows_itself", f"`{field.id}` cannot decide whether it is shown itself; use another field.")}
     sentence = "A `show_if` reads only the other fields of its form, as `answers.<field>`."
-    refused = dict.fromkeys(("steps", "sites_of", "launch", "site", *_EVERYWHERE), ("wrong_scope", sentence))
-    return Names("name", {"answers": Type("map", names=Names("field", others, itself))}, refused)
+    refused = dict.fromkeys(("steps", "sites_of", "launch", "site", *_EVERYWHERE, *_ALWAYS_ZERO), ("wrong_scope", sentence))
+    return Names("name", {"answers": Type("map", names=Names("field", others, itself), size=form.size)}, refused)
 
 
 class Scopes:
@@ -57,7 +88,7 @@ class Scopes:
     def __init__(self, protocol: Protocol, graph: Graph) -> None:
         self._graph = graph
         self._entries = {step.id: _entry(step) for step in graph.steps.values()}
-        self._lists = {step.id: Type("list", item=_entry(step, site=TEXT)) for step in graph.steps.values() if step.scope is Scope.SITE}
+        self._lists = {step.id: _list_of(_entry(step, site=TEXT), _MOST_SITES) for step in graph.steps.values() if step.scope is Scope.SITE}
         self._everywhere = _EVERYWHERE | {"launch": type_of_form(protocol.launch)}
 
     def of_gate(self, step: Step) -> Names:
@@ -78,9 +109,9 @@ class Scopes:
         known = self._everywhere | {"steps": self._steps(step)}
         if step.scope is Scope.SITE:
             sentence = f"`{step.id}` is a site step: `steps.<id>` reads the same site's steps; `sites_of` is for experiment steps."
-            return Names("name", known | {"site": _SITE}, {"sites_of": ("wrong_scope", sentence)})
+            return Names("name", known | {"site": _SITE}, {**_ALWAYS_ZERO, "sites_of": ("wrong_scope", sentence)})
         sentence = f"`{step.id}` is an experiment step and stands at no site: give it `scope: site`, or use `sites` or `sites_of.<step>`."
-        return Names("name", known | {"sites_of": self._sites_of(step)}, {"site": ("wrong_scope", sentence)})
+        return Names("name", known | {"sites_of": self._sites_of(step)}, {**_ALWAYS_ZERO, "site": ("wrong_scope", sentence)})
 
     def _steps(self, step: Step) -> Type:
         known, refused = {}, {}
@@ -113,5 +144,6 @@ def _entry(step: Step, **more: Type) -> Type:
     """What is known of another step. It may have been skipped, so that any of its answers may be null."""
     form = step.checkpoint.form if step.checkpoint else ()
     answers = {field.id: replace(type_of_field(field), optional=True) for field in form}
-    parts = {"status": Type("text", words=STATUSES), "round": INT, "answers": Type("map", names=Names("field", answers))}
-    return Type("map", names=Names("part", parts | more))
+    size = size_of_map({name: kind.size for name, kind in answers.items()})
+    parts = {"status": Type("text", words=STATUSES), "round": INT, "answers": Type("map", names=Names("field", answers), size=size)} | more
+    return Type("map", names=Names("part", parts), size=size_of_map({name: kind.size for name, kind in parts.items()}))

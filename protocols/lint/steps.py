@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from protocols.documents import Document
-from protocols.errors import Problem, did_you_mean
+from protocols.errors import Problem
 from protocols.lint.forms import Path, form_problems
 from protocols.lint.scopes import Scopes
 from protocols.lint.truth import can_hold, outcomes
@@ -56,14 +56,16 @@ def _people_problems(step: Step, path: Path, protocol: Protocol, document: Docum
 
 
 def unknown_role(role: str, path: Path, protocol: Protocol, document: Document) -> Problem:
-    return document.problem(path, "unknown_role", f"`{role}` is not a role of this protocol.{did_you_mean(role, protocol.roles)}")
+    return document.problem(
+        path, "unknown_role", f"`{role}` is not a role of this protocol.{document.advice.did_you_mean(role, protocol.roles)}"
+    )
 
 
 def _action_problems(step: Step, path: Path, protocol: Protocol, document: Document, known: Known) -> Iterator[Problem]:
     for number, action in enumerate(step.run):
         here = (*path, "run", number)
         if action.do not in known.actions:
-            message = f"`{action.do}` is not an action that insitu can do.{did_you_mean(action.do, known.actions)}"
+            message = f"`{action.do}` is not an action that insitu can do.{document.advice.did_you_mean(action.do, known.actions)}"
             yield document.problem((*here, "do"), "unknown_action", message)
         elif action.do == "render":
             yield from _named(action.with_.get("template"), "template", (*here, "with", "template"), known.templates, document)
@@ -76,7 +78,7 @@ def _named(name: object, noun: str, path: Path, known: Collection[str] | None, d
     if not isinstance(name, str) or not name:
         yield document.problem(path, "missing_argument", f"This action needs `with: {{{noun}: …}}`, the name of a {noun}.")
     elif known is not None and name not in known:
-        yield document.problem(path, f"unknown_{noun}", f"There is no {noun} `{name}`.{did_you_mean(name, known)}")
+        yield document.problem(path, f"unknown_{noun}", f"There is no {noun} `{name}`.{document.advice.did_you_mean(name, known)}")
 
 
 def _recipients(to: object, path: Path, protocol: Protocol, document: Document) -> Iterator[Problem]:
@@ -118,7 +120,7 @@ def _when_problems(step: Step, path: Path, scopes: Scopes, document: Document) -
     if step.when is None:
         return
     here = (*path, "when")
-    checked = check(step.when, scopes.of_when(step))
+    checked = check(step.when, scopes.of_when(step), document.advice)
     yield from _findings(checked, here, document)
     if _is_sound(checked) and not can_hold(checked):
         yield document.problem(here, "never_opens", f"`{step.id}` would always be skipped: its `when` is never true.")
@@ -126,9 +128,9 @@ def _when_problems(step: Step, path: Path, scopes: Scopes, document: Document) -
 
 def _gate_problems(step: Step, path: Path, scope: Names, document: Document) -> Iterator[Problem]:
     gate, here = step.gate, (*path, "gate")
-    stop = check(gate.stop, scope) if gate.stop is not None else None
-    back = check(gate.return_.if_, scope) if gate.return_ is not None else None
-    go_on = check(gate.pass_, scope)
+    stop = check(gate.stop, scope, document.advice) if gate.stop is not None else None
+    back = check(gate.return_.if_, scope, document.advice) if gate.return_ is not None else None
+    go_on = check(gate.pass_, scope, document.advice)
     places = {"stop": (stop, (*here, "stop")), "return": (back, (*here, "return", "if")), "pass": (go_on, (*here, "pass"))}
     present = [(checked, place) for checked, place in places.values() if checked is not None]
     for checked, place in present:

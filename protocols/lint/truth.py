@@ -8,8 +8,8 @@ from itertools import product
 from math import prod
 from typing import Any, Final, Literal
 
-from protocols.lint.expressions import Node
 from protocols.lint.types import Checked, Type
+from protocols.trees import Node
 
 Outcome = Literal["stop", "return", "pass"]
 
@@ -51,6 +51,8 @@ def truth(node: Node, answers: Mapping[str, Any]) -> Any:
         return node.value
     if node.path in answers:
         return answers[node.path]
+    if node.op == "call" and node.text in answers:
+        return answers[node.text]
     if node.op in {"&&", "||"}:
         return _logic(node, answers)
     if node.op == "?:":
@@ -95,8 +97,9 @@ def _combinations(conditions: list[Checked]) -> Iterator[dict[str, Any]]:
     choices = {path: _values(kind) for condition in conditions for path, kind in condition.choices.items()}
     if prod(map(len, choices.values())) > MAX_COMBINATIONS:
         choices = {}
+    always = {text: True for condition in conditions for text in condition.always}
     for values in product(*choices.values()):
-        yield dict(zip(choices, values, strict=True))
+        yield always | dict(zip(choices, values, strict=True))
 
 
 def _values(kind: Type) -> tuple[Any, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from protocols.conditions import MACROS, InvalidCondition
-from protocols.errors import did_you_mean
-from protocols.lint.expressions import Node, read_expression
+from protocols.conditions import InvalidCondition, compile_condition
+from protocols.costs import LIMIT, MACROS, SCALAR, Size, cost, milliseconds
+from protocols.errors import Adviser
+from protocols.lint.expressions import read_expression
+from protocols.trees import Node
 
 Kind = Literal["text", "double", "int", "bool", "timestamp", "duration", "list", "map", "null", "any"]
 Level = Literal["error", "warning"]
@@ -28,7 +30,8 @@ class Names:
 class Type:
     """What a value is. `words` are the only texts it can be; `written` says they stand in the condition itself.
 
-    A map without `names` is open: anything may be read from it. An `optional` value may be null.
+    A map without `names` is open: anything may be read from it. An `optional` value may be null. `low` is the least a number can be;
+    `size` how large the value can be, for what a condition costs.
     """
 
     kind: Kind
@@ -37,6 +40,29 @@ class Type:
     words: tuple[str, ...] | None = None
     written: bool = False
     optional: bool = False
+    low: float | None = None
+    size: Size = SCALAR
+
+    @property
+    def sized(self) -> Size:
+        """Its size, with those of its parts to be looked up."""
+        return Size(self.size.weight, self.size.count, self.size.item, _Parts(self.names)) if self.names else self.size
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts(Mapping[str, Size]):
+    """The sizes of a map's parts, each found when it is asked for."""
+
+    names: Names
+
+    def __getitem__(self, name: str) -> Size:
+        return self.names.known[name].sized
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names.known)
+
+    def __len__(self) -> int:
+        return len(self.names.known)
 
 
 ANY, TEXT, DOUBLE, INT, BOOL = Type("any"), Type("text"), Type("double"), Type("int"), Type("bool")
@@ -73,24 +99,33 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A condition that was checked: what is wrong, its tree, and the values with few possible answers that it reads."""
+    """A condition that was checked: what is wrong, its tree, and the values with few possible answers that it reads.
+
+    `always` are the parts, as they are written, that are true whatever is answered.
+    """
 
     findings: tuple[Finding, ...]
     node: Node | None = None
     choices: Mapping[str, Type] = field(default_factory=dict)
+    always: frozenset[str] = frozenset()
 
 
-def check(source: str, scope: Names) -> Checked:
+def check(source: str, scope: Names, advice: Adviser) -> Checked:
     """Check that a condition is CEL, uses only names in scope, compares like with like, and is true or false."""
-    checking = _Checking(scope)
+    checking = _Checking(scope, advice)
     try:
         node = read_expression(source)
+        if not compile_condition(source).is_readable:
+            raise RecursionError
         checking.want(node, {}, "bool", "not_boolean", "A condition is true or false")
+        if not checking.findings:
+            checking.weigh(node)
+        checking.look_for_guards(node)
     except InvalidCondition as error:
         return Checked((Finding("not_cel", str(error)),))
     except RecursionError:
         return Checked((Finding("not_cel", "The condition is nested too deeply; split it over two steps."),))
-    return Checked(tuple(dict.fromkeys(checking.findings)), node, checking.choices)
+    return Checked(tuple(dict.fromkeys(checking.findings)), node, checking.choices, frozenset(checking.always))
 
 
 Bound = Mapping[str, Type]
@@ -99,10 +134,37 @@ Bound = Mapping[str, Type]
 class _Checking:
     """One walk over a condition."""
 
-    def __init__(self, scope: Names) -> None:
-        self.scope = scope
+    def __init__(self, scope: Names, advice: Adviser) -> None:
+        self.scope, self.advice = scope, advice
         self.findings: list[Finding] = []
         self.choices: dict[str, Type] = {}
+        self.always: set[str] = set()
+        self.divisors: list[tuple[Node, Type]] = []
+
+    def weigh(self, node: Node) -> None:
+        """Refuse what would take too long on the largest values that its names can have."""
+        spent = cost(node, {name: kind.sized for name, kind in self.scope.known.items()})
+        if spent > LIMIT:
+            message = (
+                f"This condition may take {milliseconds(spent)} on the largest lists it can meet, and the most is {milliseconds(LIMIT)}: "
+                "each `all`, `exists`, `map` or `filter` within another multiplies, `map` and `filter` take the square of the list. Give "
+                "its tables a `max`, or ask for the sum or the worst case in a field of its own."
+            )
+            self.say("costly", message)
+
+    def look_for_guards(self, node: Node) -> None:
+        """Warn of a divisor that may be zero where nothing in the condition asks whether it is."""
+        asked = set(_compared(node))
+        for divisor, kind in self.divisors:
+            if divisor.op == "literal":
+                if not divisor.value:
+                    self.say("unguarded_division", f"`{divisor.text}` is zero: nothing can be divided by it.", "warning")
+            elif not (kind.low is not None and kind.low > 0) and not asked & {divisor.text, *_paths(divisor)}:
+                message = (
+                    f"`{divisor.text}` may be zero, and then the condition does not hold, whatever it says. Ask first: "
+                    f"`{divisor.text} > 0 && …`, or give its field a `min` above zero."
+                )
+                self.say("unguarded_division", message, "warning")
 
     def say(self, code: str, message: str, level: Level = "error") -> Type:
         self.findings.append(Finding(code, message, level))
@@ -156,7 +218,7 @@ class _Checking:
         if name in names.refused:
             return self.say(*names.refused[name])
         dashed = next((known for known in names.known if known.startswith(f"{name}-")), None)
-        hint = f" Write `{owner}['{dashed}']`." if dashed and owner else did_you_mean(name, names.known)
+        hint = f" Write `{owner}['{dashed}']`." if dashed and owner else self.advice.did_you_mean(name, names.known)
         where = f" in `{owner}`" if owner else ""
         return self.say(f"unknown_{names.noun}", f"`{name}` is not a known {names.noun}{where}.{hint}")
 
@@ -195,7 +257,7 @@ class _Checking:
         if value.written and value.words and other.words is not None and not other.written:
             for word in value.words:
                 if word not in other.words:
-                    self.say("unknown_option", f"`{word}` is not among the options.{did_you_mean(word, other.words)}")
+                    self.say("unknown_option", f"`{word}` is not among the options.{self.advice.did_you_mean(word, other.words)}")
 
     def _order(self, node: Node, bound: Bound) -> Type:
         left, right = (self.type_of(arg, bound) for arg in node.args)
@@ -222,6 +284,8 @@ class _Checking:
     def _arithmetic(self, node: Node, bound: Bound) -> Type:
         left, right = (self.type_of(arg, bound) for arg in node.args)
         kinds = (left.kind, right.kind)
+        if node.op in ("/", "%"):
+            self.divisors.append((node.args[1], right))
         if "any" in kinds:
             return ANY
         if node.op == "/" and kinds == ("int", "int"):
@@ -255,17 +319,29 @@ class _Checking:
         if node.name == "has":
             return self._has(node, bound)
         if node.name not in _FUNCTIONS:
-            return self.say("unknown_function", f"`{node.name}` is not a known function.{did_you_mean(node.name, [*_FUNCTIONS, 'has'])}")
+            return self.say(
+                "unknown_function", f"`{node.name}` is not a known function.{self.advice.did_you_mean(node.name, [*_FUNCTIONS, 'has'])}"
+            )
         kinds, result = _FUNCTIONS[node.name]
         if len(node.args) != 1:
             return self.say("wrong_arguments", f"`{node.name}` takes one value, not {len(node.args)}.")
         found = self.type_of(node.args[0], bound)
         if found.kind not in {*kinds, "any"}:
             self._unlike(node, f"`{node.name}` does not take this", found)
+        if node.name == "size":
+            self._size_of_text(node.args[0], found)
         written, example = _WRITTEN.get(node.name, (None, ""))
         if written and found.written and found.words and not written.fullmatch(found.words[0]):
             self.say("wrong_arguments", f"`{found.words[0]}` cannot be read by `{node.name}`: write it as {example}.")
-        return result
+        return replace(result, low=found.low) if node.name in ("double", "int") else result
+
+    def _size_of_text(self, node: Node, found: Type) -> None:
+        if found.kind == "text":
+            message = (
+                f"`size` of a text counts bytes, not characters: é counts twice, and `{node.text}` is a text. Write `{node.text} != ''` "
+                f"for one that is not empty, `{node.text}.matches('^.{{7}}$')` for one of seven characters."
+            )
+            self.say("size_of_text", message)
 
     def _has(self, node: Node, bound: Bound) -> Type:
         if len(node.args) != 1 or node.args[0].op != ".":
@@ -275,6 +351,7 @@ class _Checking:
         if owner.names:
             message = f"`{node.text}` is always true: an unanswered field is null. Write `{node.args[0].text} != null`."
             self.say("has_is_always_true", message, "warning")
+            self.always.add(node.text)
         return BOOL
 
     def _method(self, node: Node, bound: Bound) -> Type:
@@ -282,12 +359,14 @@ class _Checking:
         if node.name in MACROS:
             return self._macro(node, owner, bound)
         if node.name not in _METHODS:
-            return self.say("unknown_function", f"`{node.name}` is not a known function.{did_you_mean(node.name, _METHODS)}")
+            return self.say("unknown_function", f"`{node.name}` is not a known function.{self.advice.did_you_mean(node.name, _METHODS)}")
         takes: set[str] = {"text", "list", "map"} if node.name == "size" else {"text"} if node.name in _TEXT_METHODS else {"timestamp"}
         takes |= {"duration"} if node.name in _TIME_METHODS else set()
         if owner.kind not in {*takes, "any"}:
             hint = f" Write `value in {node.args[0].text}`." if node.name == "contains" and owner.kind == "list" else ""
             return self.say("unlike_types", f"`{node.name}` does not apply to `{node.args[0].text}`, {_SAID[owner.kind]}.{hint}")
+        if node.name == "size":
+            self._size_of_text(node.args[0], owner)
         expected = 1 if node.name in _TEXT_METHODS else 0
         if len(node.args) - 1 != expected:
             return self.say("wrong_arguments", f"`{node.name}` takes {expected or 'no'} value, not {len(node.args) - 1}.")
@@ -335,6 +414,28 @@ def _alike(left: Type, right: Type) -> bool:
     if len(kinds) == 1 and left.item and right.item:
         return _alike(left.item, right.item)
     return len(kinds) == 1 or kinds <= _NUMBERS or bool(kinds & {"any", "null"})
+
+
+def _compared(node: Node) -> Iterator[str]:
+    """The texts and paths of what is compared with something, anywhere in a condition."""
+    if node.op in _COMPARISONS:
+        for side in node.args:
+            yield side.text
+            yield from _paths(side)
+    for arg in node.args:
+        yield from _compared(arg)
+
+
+def _paths(node: Node) -> Iterator[str]:
+    """The paths that stand in a sum or a conversion such as `double(answers.included)`; not what is divided."""
+    if node.path:
+        yield node.path
+    elif node.op in ("+", "-", "call", "neg"):
+        for arg in node.args:
+            yield from _paths(arg)
+
+
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 
 
 def _type_of_literal(value: object) -> Type:

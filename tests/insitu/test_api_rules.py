@@ -334,6 +334,9 @@ BAD_BODIES: list[tuple[bytes, int]] = [
     (b'{"reason": "x", "more": 1}', 422),
     (b'{"reason": "x", "\\u0000": 1}', 422),
     (b'{"reason": "  "}', 422),
+    (b'{"reason": "x",\n"reason": "y"}', 400),
+    (b'{"reason": "x", "more": [{"a": 1, "\\u0061": 2}]}', 400),
+    (b"[" * 100_000, 400),
     (b'{"reason": true}', 422),
     (b'{"reason": "' + b"x" * (1024 * 1024) + b'"}', 413),
 ]
@@ -344,6 +347,17 @@ def test_a_bad_body_is_refused_with_its_reason(running: Caller, body: bytes, sta
     answer = running.client.post(HOLD, content=body, headers={"content-type": "application/json"})
     assert kind_of(answer)[0] == status
     assert running.ok(running.get("/experiments/SMALL-1"))["state"] == "running"
+
+
+def test_a_key_given_twice_is_named_with_its_lines(running: Caller) -> None:
+    body = b'{"reason": "x",\n"reason": "y"}'
+    said = running.client.post(HOLD, content=body, headers={"content-type": "application/json"}).json()["detail"]
+    assert "the key reason is given twice in one object, on line 2 and first on line 1" in said
+
+
+def test_a_refused_value_shows_no_pattern(running: Caller) -> None:
+    said = running.client.post(HOLD, json={"reason": "  "}).json()
+    assert [one["message"] for one in said["errors"]] == ["this should hold more than blanks"]
 
 
 def test_a_body_without_an_end_is_not_read_to_it(running: Caller) -> None:

@@ -6,11 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from keyboard import LAUNCH, Terminal
+from small import SMALL
+from sqlalchemy import insert
+
+from protocols.model import canonical, content_hash
+from protocols.parsing import parse
+from sites.database import Database, table
+from sites.tables import Release
 
 EXAMPLE = str(files("insitu.demo") / "sites.yaml")
 REVIEW = {"synopsis_version": "1", "sample_size_justified": True}
@@ -277,6 +285,7 @@ MISTAKES = [
     (("launch", "telerehab-hip", *LAUNCH[:6], "--set", "target_participants=many", "--as", "b.petit"), 2, "a whole number"),
     (("launch", "telerehab-hip", *LAUNCH, "--set", "grant=1", "--as", "b.petit"), 2, "`grant_eur`"),
     (("launch", "telerehab-hip", *LAUNCH, "--set", "grant_eur", "--as", "b.petit"), 2, "field=value"),
+    (("protocol", "add", "/dev/null"), 2, "empty"),
     (("launch", "telerehab-hip", *LAUNCH, "--as", "m.leroy"), 3, "project_manager"),
     (("complete", "X", "--as", "m.leroy", "--answers", "/nowhere.json"), 2, "/nowhere.json"),
     (("sign", "TELEREHAB-HIP-1:protocol_review::1", "--as", "m.leroy"), 3, "protocol_review"),
@@ -309,6 +318,8 @@ def test_a_mistake_is_a_sentence_on_standard_error(terminal: Terminal, words: tu
     [
         ("{", 2, "not JSON"),
         ("[1]", 2, "JSON object"),
+        ("[" * 100_000, 2, "nested more than 32 deep"),
+        ('{"synopsis_version": "1",\n "synopsis_version": "2"}', 2, "the key synopsis_version is given twice"),
         ('{"synopsis_version": 3, "sample_size_justified": "maybe"}', 2, "sample_size_justified"),
         ('{"synopsis_version": "1", "sample_size_justified": true, "more": 1}', 2, "more"),
     ],
@@ -326,6 +337,22 @@ def test_the_second_to_answer_is_refused(terminal: Terminal) -> None:
     again = terminal.type("complete", f"{code}:protocol_review::1", "--as", "m.leroy", "--answers", "-", typed=json.dumps(REVIEW))
     assert again.status == 3
     assert "m.leroy" in again.err
+
+
+def test_lint_only_warns_of_what_was_released_here_before_the_rule(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "older.yaml"
+    file.write_text(SMALL.replace("id: small", "id: older") + "evaluation: {a: 1}\n", "utf-8")
+    fresh = terminal.type("protocol", "lint", str(file))
+    assert (fresh.status, "without_effect" in fresh.out) == (2, True)
+    protocol = parse(file.read_text("utf-8")).protocol
+    row = {"hash": content_hash(protocol), "id": "older", "version": "1.0.0", "content": canonical(protocol), "source": ""}
+    database = Database(f"sqlite:///{terminal.data / 'insitu.db'}")
+    with database.write() as connection:
+        connection.execute(insert(table(Release)), row | {"added_at": datetime(2026, 1, 1, tzinfo=UTC)})
+    database.dispose()
+    again = terminal.type("protocol", "lint", str(file))
+    assert (again.status, "warning" in again.out and "without_effect" in again.out) == (0, True)
+    assert terminal.type("protocol", "add", str(file)).status == 0
 
 
 def test_every_problem_of_an_import_is_told_with_its_line(terminal: Terminal, tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ from importlib.resources import files
 
 import pytest
 from small import SMALL, launch
+from sqlalchemy import insert
 from visit import Visit, doors_on
 
 from insitu.entrance.language import language
 from insitu.web.library_diagram import BOX_WIDTH, diagram, overlaps, wrapped
 from insitu.web.library_words import Reading
-from protocols.model import Protocol
+from protocols.model import Protocol, canonical, content_hash
 from protocols.parsing import parse
 from sites import releases
 from sites.clock import SetClock
-from sites.database import Database
+from sites.database import Database, table
 from sites.ledger import Ledger
+from sites.tables import Release
 
 LIBRARY = sorted(entry.name for entry in (files("protocols") / "library").iterdir() if entry.name.endswith(".yaml"))
 
@@ -177,6 +179,24 @@ def test_the_short_address_leads_to_the_latest_version(visit: Visit, clock: SetC
     releases.add(visit.doors.database, SMALL.replace("1.0.0", "1.10.0"), clock)
     releases.add(visit.doors.database, SMALL.replace("1.0.0", "1.9.0"), clock)
     assert visit.sign_in("methodologist").get("/library/small").headers["location"] == "/library/small/1.10.0"
+
+
+def test_a_pre_release_is_the_latest_only_where_there_is_nothing_else(visit: Visit, clock: SetClock) -> None:
+    releases.add(visit.doors.database, SMALL.replace("1.0.0", "1.1.0-rc.1"), clock)
+    assert visit.sign_in("methodologist").get("/library/small").headers["location"] == "/library/small/1.0.0"
+
+
+def test_what_a_released_protocol_says_without_effect_is_said_on_its_page(visit: Visit, clock: SetClock) -> None:
+    text = SMALL.replace("id: small", "id: older").replace("gate: {pass: answers.ready}", "gate: {pass: participants.complete >= 40}")
+    protocol = parse(text + "incidents: {anything: at all}\n").protocol
+    row = {"hash": content_hash(protocol), "id": "older", "version": "1.0.0", "content": canonical(protocol), "source": text}
+    with visit.doors.database.write() as connection:
+        connection.execute(insert(table(Release)), row | {"added_at": clock.now()})
+    page = visit.sign_in("methodologist").get("/library/older/1.0.0").text
+    shown = re.search(r"<dt>Without effect</dt><dd>(.*?)</dd>", page)
+    assert shown is not None
+    assert re.findall(r"<code>(\w+)</code>", shown[1]) == ["incidents", "participants"]
+    assert "Without effect" not in visit.get("/library/small/1.0.0").text
 
 
 @pytest.mark.parametrize("path", ["/library/none", "/library/small/9.9.9", "/library/small/9.9.9/source", "/library/small/../x"])

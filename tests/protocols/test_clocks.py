@@ -16,12 +16,14 @@ from protocols.clocks import (
     Suspension,
     deadline,
     escalation_at,
+    is_working_day,
     known_place,
     local_date,
     next_local_midnight,
     reminder_at,
 )
 from protocols.errors import InvalidInput
+from protocols.french_days import LEGAL_DAYS
 from protocols.model import Calendar, Due
 
 PARIS = Place()
@@ -380,3 +382,62 @@ def test_a_deadline_comes_after_its_opening_and_before_the_midnight_that_ends_it
     assert found.due_at > opened
     assert next_local_midnight(found.due_at, place) == found.due_at + timedelta(seconds=1)
     assert local_date(found.due_at, place).isoformat() == found.trace["end"]
+
+
+# ------------------------------------------------------------------ the days of law in France
+
+LOCAL_DAYS = {
+    "FR": (),
+    "FR-75": (),
+    "FR-57": ("2026-04-03", "2026-12-26"),
+    "FR-67": ("2026-04-03", "2026-12-26"),
+    "FR-68": ("2026-04-03", "2026-12-26"),
+    "FR-971": ("2026-05-27",),
+    "FR-972": ("2026-05-22",),
+    "FR-973": ("2026-06-10",),
+    "FR-974": ("2026-12-20",),
+    "FR-975": (),
+    "FR-976": ("2026-04-27",),
+    "FR-977": ("2026-10-09",),
+    "FR-978": ("2026-05-27",),
+    "FR-986": ("2026-04-28", "2026-06-29", "2026-07-29"),
+    "FR-987": ("2026-03-05", "2026-04-03", "2026-11-20"),
+    "FR-988": ("2026-09-24",),
+}
+EVERYWHERE = (
+    *("2026-01-01", "2026-04-06", "2026-05-01", "2026-05-08", "2026-05-14", "2026-05-25"),
+    *("2026-07-14", "2026-08-15", "2026-11-01", "2026-11-11", "2026-12-25"),
+)
+
+
+@pytest.mark.parametrize("territory", LOCAL_DAYS)
+def test_only_days_of_law_are_public_holidays_in_france(territory: str) -> None:
+    weekdays = [date(2026, 1, 1) + timedelta(days=number) for number in range(365)]
+    off = {str(day) for day in weekdays if day.weekday() < 5 and not is_working_day(day, territory)}
+    expected = {*EVERYWHERE, *LOCAL_DAYS[territory]}
+    assert off == {day for day in expected if date.fromisoformat(day).weekday() < 5}
+
+
+@pytest.mark.parametrize(
+    ("days", "opened", "end", "because"),
+    [
+        (2, "2026-03-10", "2026-03-12", "Mi-Carême is a custom"),
+        (2, "2026-04-01", "2026-04-03", "Good Friday is worked in Guadeloupe, by law"),
+        (1, "2026-07-20", "2026-07-21", "Victor Schœlcher's day is a custom"),
+        (2, "2026-05-25", "2026-05-28", "27 May is of law"),
+    ],
+)
+def test_a_legal_term_in_guadeloupe_ends_on_its_day(days: int, opened: str, end: str, because: str) -> None:
+    assert counted(days, "legal", opened, PLACES["FR-971"]).trace["end"] == end, because
+
+
+def test_every_day_of_law_names_its_text_and_what_could_not_be_read_says_so() -> None:
+    assert all(day.source for day in LEGAL_DAYS)
+    assert {day.status for day in LEGAL_DAYS if "L3133-1" in day.source} == {"verified"}
+    assert {place for day in LEGAL_DAYS if day.status == "to_validate" for place in day.where} == {"57", "6AE", "MF", "PF", "NC", "WF"}
+
+
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "posixrules", "posix/Europe/Paris", "right/Europe/Paris", "europe/paris", ""])
+def test_what_is_no_place_is_no_time_zone(zone: str) -> None:
+    with pytest.raises(InvalidInput, match="is not known"):
+        known_place("FR", zone)

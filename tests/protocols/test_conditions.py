@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.conditions import InvalidCondition, Verdict, cel_value, compile_condition
+from protocols.conditions import InvalidCondition, Verdict, cel_value, compile_condition, run
+from protocols.lint.expressions import read_expression
+from protocols.trees import Node, read_tree
 
 ANSWERS: dict[str, Any] = {
     "opinion": "favourable",
@@ -163,3 +165,127 @@ def test_any_text_is_compiled_or_refused_and_its_evaluation_never_raises(source:
     except InvalidCondition:
         return
     assert condition.evaluate(CONTEXT).holds in {True, False}
+
+
+@pytest.mark.parametrize(
+    ("source", "divisor"),
+    [
+        ("answers.adverse / answers.included > 0.1", "answers.included"),
+        ("answers.none / answers.included >= 0.8", "answers.included"),
+        ("answers.adverse / double(answers.count) > 0.1", "double(answers.count)"),
+        ("answers.adverse / (answers.included + answers.included) > 0.1", "answers.included + answers.included"),
+        ("answers.adverse / answers['included'] < 0.1", "answers['included']"),
+        ("answers.rows.exists(r, r.a / r.b > 1.0)", "r.b"),
+        ("answers.count / answers.count == 1", "answers.count"),
+        ("answers.count % answers.count == 1", "answers.count"),
+        ("answers.included > 1.0 || answers.adverse / answers.included > 0.1", "answers.included"),
+    ],
+)
+def test_a_division_by_zero_never_decides_and_names_its_divisor(source: str, divisor: str) -> None:
+    values = {"adverse": 1.0, "none": 0.0, "included": 0.0, "count": 0, "rows": [{"a": 1.0, "b": 0.0}]}
+    found = compile_condition(source).evaluate({"answers": values})
+    assert (found.holds, found.missing) == (False, ())
+    assert f"`{divisor}`" in found.error
+    assert f"`{divisor}`" in found.because["fr"]
+
+
+@pytest.mark.parametrize(
+    ("source", "holds"),
+    [
+        ("answers.none > 0.0 && 1.0 / answers.none > 0.1", False),
+        ("answers.none == 0.0 || 1.0 / answers.none > 0.1", True),
+        ("answers.none > 0.0 ? 1.0 / answers.none > 0.1 : true", True),
+        ("answers.two / answers.two / answers.two == 0.5 && 7 / 2 == 3 && 7 % 2 == 1 && -answers.two * 2.0 == -4.0", True),
+        ("1.0 / (1.0 / answers.two) == answers.two", True),
+    ],
+)
+def test_a_division_that_is_guarded_or_sound_is_left_as_it_is(source: str, holds: bool) -> None:
+    assert compile_condition(source).evaluate({"answers": {"none": 0.0, "two": 2.0}}) == Verdict(holds)
+
+
+@pytest.mark.parametrize(
+    "source", ["double(answers.note) > 3.0", "double(answers.note) != 3.0", "answers.large * answers.large > 1.0", "double('NaN') != 1.0"]
+)
+def test_what_is_no_finite_number_never_decides(source: str) -> None:
+    for note in ("inf", "-Infinity", "NaN"):
+        found = compile_condition(source).evaluate({"answers": {"note": note, "large": 1e299}})
+        assert not found.holds
+        assert "no finite number" in found.error
+
+
+def nested(deep: int) -> str:
+    """A condition over ten to the power of `deep` values."""
+    source = "true"
+    for number in range(deep):
+        source = f"[1,2,3,4,5,6,7,8,9,10].all(x{number}, {source})"
+    return source
+
+
+@pytest.mark.parametrize("source", [nested(7), nested(12), "1+" * 900 + "1 > 2", "answers.rows.filter(r, r.a > 0).size() > 1"])
+def test_a_condition_that_could_hold_the_process_is_not_evaluated_in_it(source: str) -> None:
+    condition = compile_condition(source)
+    assert condition.could_hold({"answers": {"rows": [{"a": number, "b": "x" * 50} for number in range(2_000)]}})
+
+
+def test_a_condition_over_ordinary_lists_is_evaluated_where_it_is_asked() -> None:
+    rows = [{"participant": f"p{number}", "score": float(number)} for number in range(200)]
+    for source in (
+        "answers.rows.all(r, r.score >= 0.0)",
+        "answers.rows.filter(r, r.score > 100.0).size() > 1",
+        "answers.rows[3].score > 1.0",
+    ):
+        assert not compile_condition(source).could_hold({"answers": {"rows": rows}})
+        assert compile_condition(source).evaluate({"answers": {"rows": rows}}) == Verdict(True)
+
+
+CONDITIONS = [
+    "answers.a == 1 && (answers.b || !answers.c)",
+    "answers['a-b'].all(x, x.y > 1.5 && x in [1, 2])",
+    "-1 - -answers.a < 3 * 4 / 5 % 6",
+    "a ? b : c ? d : e",
+    "{'a': 1, 'b': [2]}['a'] == 1",
+    "size(answers.t) > 0x1F && 'it\\'s' != \"b\"",
+    "a.f(1, 2).g[0].h >= .5",
+    "answers.a // why\n == 3u",
+    'r\'a\\b\' == """c\'d"""',
+    "has(a.b) || today - a.day > duration('48h')",
+    "[1, 2][0] == 1.5e3 && a.b.c(x).d",
+    "(((a)) + b) * c == d",
+]
+
+
+def shape(node: Node) -> tuple[Any, ...]:
+    """A tree to compare. The one reader takes -1 for a number, the other for what is taken from nothing."""
+    if node.op == "neg" and type(node.args[0].value) in (int, float):
+        return ("literal", -node.args[0].value)
+    return ("literal", node.value) if node.op == "literal" else (node.op, node.name, *map(shape, node.args))
+
+
+@pytest.mark.parametrize("source", CONDITIONS)
+def test_what_runs_a_condition_and_what_checks_it_read_one_tree(source: str) -> None:
+    assert shape(read_tree(source)) == shape(read_expression(source))
+
+
+PARTS = st.sampled_from(["answers.a", "1", "2.5", "'x'", "true", "today"])
+OPERATORS = st.sampled_from(["&&", "||", "==", "<", "in", "+", "-", "*", "/", "%"])
+SOURCES = st.recursive(
+    PARTS,
+    lambda inner: (
+        st.tuples(inner, OPERATORS, inner).map(lambda parts: f"({' '.join(parts)})")
+        | inner.map(lambda part: f"!{part}")
+        | inner.map(lambda part: f"[{part}].all(v, {part} == v)")
+    ),
+    max_leaves=10,
+)
+
+
+@given(SOURCES)
+def test_a_source_that_is_guarded_comes_to_what_it_came_to_wherever_that_is_finite(source: str) -> None:
+    values = {"answers": {"a": 4.0}, "today": cel_value(date(2026, 2, 2))}
+    assert shape(read_tree(source)) == shape(read_expression(source))
+    try:
+        plain = run(source, values)
+    except Exception:  # noqa: BLE001 - whatever the evaluator says
+        plain = None
+    found = compile_condition(source).evaluate(values)
+    assert found.holds is (plain is True) or "zero" in found.error or "finite" in found.error

@@ -108,7 +108,7 @@ def codes(condition: str, scope: str = "experiment") -> list[str]:
         "'sky' in answers.seen && size(answers.seen) == 1",
         "answers.score >= 1 && answers.count > 1.5",  # an int and a double compare
         "double(answers.count) / 2.0 > answers.score",
-        "answers.note == null || answers.note.startsWith('x') || answers.note.size() > 3",
+        "answers.note == null || answers.note.startsWith('x') || answers.note.matches('^.{4,}$')",
         "answers.rows.all(r, r.points > 1 && r.who != '')",
         "answers.rows.filter(r, r.points > 1).size() >= 1",
         "answers.rows.map(r, r.points)[0] == 1 && answers.rows[0].who == 'a'",
@@ -117,7 +117,6 @@ def codes(condition: str, scope: str = "experiment") -> list[str]:
         "answers.day < timestamp('2026-01-31T00:00:00Z')",
         "(answers.yes_no ? answers.count : 3) > 2",
         "{'red': 1}[answers.colour] == 1",
-        "indicators.usability > 68.0 && participants.included >= 3 && data.anything.at_all == 1",
         "sites.active - sites.stopped >= 1",
         "steps.visit.round > 1 || answers.count % 2 == 0",
         "steps.visit.status == 'open' || answers.yes_no",
@@ -137,6 +136,17 @@ def test_a_sound_condition_earns_no_problem(condition: str) -> None:
         ("answers.count in ['1']", "unlike_types"),
         ("answers.count + answers.score > 1.0", "unlike_types"),
         ("answers.note > 3", "unlike_types"),
+        ("answers.note.size() > 3", "size_of_text"),
+        ("size(answers.note) > 3", "size_of_text"),
+        ("size('Hôpital') == 7", "size_of_text"),
+        ("participants.complete >= 40", "without_effect"),
+        ("indicators.usability > 68.0", "without_effect"),
+        ("answers.score / answers.score > 0.1", "unguarded_division"),
+        ("double(answers.count) / double(answers.count) > 0.1", "unguarded_division"),
+        ("answers.count % 0 == 1", "unguarded_division"),
+        ("answers.rows.all(r, answers.rows.all(q, answers.rows.all(p, p.points > q.points)))", "costly"),
+        ("answers.note.matches(answers.note)", "costly"),
+        ("answers.rows.map(r, answers.rows).size() > 0", "costly"),
         ("answers.note.size > 3", "unlike_types"),
         ("answers.rows.points > 3", "unlike_types"),
         ("answers.rows.all(r, r.point > 1)", "unknown_field"),
@@ -172,6 +182,94 @@ def test_a_sound_condition_earns_no_problem(condition: str) -> None:
 )
 def test_an_unsound_condition_earns_its_problem(condition: str, code: str) -> None:
     assert codes(condition) == [code]
+
+
+@pytest.mark.parametrize("condition", ["!has(answers.note)", "!has(answers.note) && answers.yes_no", "has(answers.note) ? false : true"])
+def test_what_only_an_absent_field_could_pass_never_passes(condition: str) -> None:
+    assert codes(condition) == ["has_is_always_true", "never_passes"]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "answers.score > 0.0 && 1.0 / answers.score > 0.1",
+        "answers.score != 0.0 && answers.yes_no && 1.0 / answers.score > 0.1",
+        "answers.score == 0.0 || 1.0 / answers.score > 0.1",
+        "answers.score + 1.0 > 0.0 && 1.0 / (answers.score + 1.0) > 0.1",
+        "answers.count > 0 && 1.0 / double(answers.count) > 0.1",
+        "answers.score / 2.0 > 0.1",
+        "double(sites.active) / double(sites.count) > 0.5",
+    ],
+)
+def test_a_divisor_that_something_guards_earns_no_warning(condition: str) -> None:
+    assert codes(condition) == []
+
+
+def test_a_field_that_is_never_zero_guards_itself() -> None:
+    text = OPENING + GATE.format(condition="1.0 / answers.score > 0.5", scope="experiment", role="manager")
+    assert [problem.code for problem in lint(parse(text)) if "division" in problem.code] == ["unguarded_division"]
+    bounded = text.replace("{id: score, type: number}", "{id: score, type: number, min: 0.5}")
+    assert [problem.code for problem in lint(parse(bounded)) if "division" in problem.code] == []
+
+
+DEEP = "answers.rows.all(r, answers.rows.all(q, q.points >= r.points && answers.rows.exists(p, p.points > q.points)))"
+
+
+def test_a_condition_that_could_hold_the_house_is_refused_in_a_new_document_with_what_it_takes() -> None:
+    text = OPENING + GATE.format(condition=DEEP, scope="experiment", role="manager")
+    found = next(problem for problem in lint(parse(text)) if problem.code == "costly")
+    assert found.level == "error"
+    assert " s on the largest lists" in found.message
+    assert "`max`" in found.message
+    bounded = text.replace("type: table, columns", "type: table, max: 12, columns")
+    assert [problem.code for problem in lint(parse(bounded)) if problem.level == "error"] == []
+
+
+def test_what_was_released_before_a_rule_is_only_warned_of() -> None:
+    text = OPENING + GATE.format(condition=f"{DEEP} && answers.note.size() > 3", scope="experiment", role="manager")
+    text = text.replace("answers.note.size() > 3", "true").replace('pass: "', 'stop: answers.note.size() > 3, pass: "')
+    text += "participants: {identified_by: code}\nevaluation: {a: 1}\n"
+    new, old = lint(parse(text)), lint(parse(text), released=True)
+    later = {"costly", "size_of_text", "without_effect"}
+    assert {problem.code for problem in new if problem.level == "error"} == later
+    assert {problem.code for problem in old if problem.level == "error"} == set()
+    assert {problem.code for problem in old} >= later
+    assert load(text, released=True).id == "small"
+    with pytest.raises(InvalidProtocol):
+        load(text)
+
+
+def test_a_released_table_without_a_bound_keeps_its_thousands_of_rows() -> None:
+    text = OPENING + GATE.format(condition="answers.rows.filter(r, r.points > 1).size() > 2", scope="experiment", role="manager")
+    assert "costly" not in {problem.code for problem in lint(parse(text))}
+    assert [problem.level for problem in lint(parse(text), released=True) if problem.code == "costly"] == ["warning"]
+
+
+@pytest.mark.parametrize("key", ["participants", "incidents", "evaluation"])
+def test_a_block_that_nothing_reads_is_an_error_that_names_what_replaces_it(key: str) -> None:
+    text = OPENING + GATE.format(condition="true", scope="experiment", role="manager") + f"{key}: {{complete: nonsense}}\n"
+    found = next(problem for problem in lint(parse(text)) if problem.code == "without_effect")
+    assert (found.level, found.line) == ("error", text.count("\n"))
+    assert "Format 2" in found.message
+
+
+def test_a_protocol_may_leave_out_what_it_tests() -> None:
+    text = OPENING.replace("solution: {name: S}\n", "") + GATE.format(condition="true", scope="experiment", role="manager")
+    assert load(text).solution is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "refused"), [("max: 12", False), ("max: 0", True), ("max: 2.5", True), ("max: 6000", True), ("max: many", True)]
+)
+def test_the_rows_of_a_table_are_bounded_by_a_whole_number(bound: str, refused: bool) -> None:
+    text = OPENING + GATE.format(condition="true", scope="experiment", role="manager")
+    found = [problem.code for problem in lint(parse(text.replace("type: table, columns", f"type: table, {bound}, columns")))]
+    assert ("bad_bound" in found) is refused
+
+
+def test_lists_that_nobody_could_read_are_refused_before_they_are_checked() -> None:
+    steps = "".join(f"  - {{id: s{number}, title: S, phase: during}}\n" for number in range(501))
+    assert [problem.code for problem in lint(parse(OPENING + steps))] == ["too_many"]
 
 
 def test_a_site_step_reads_its_site_but_not_the_list_of_sites() -> None:

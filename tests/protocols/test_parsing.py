@@ -141,3 +141,69 @@ def test_a_value_of_the_wrong_kind_is_read_or_refused(which: int, value: str) ->
     number = places[which % len(places)]
     lines[number] = f"{lines[number].partition(': ')[0]}: {value}"
     reads_or_refuses("\n".join(lines))
+
+
+# ------------------------------------------------------------------ large and hostile documents
+
+
+@pytest.mark.parametrize("where", ["", "    "])
+def test_thousands_of_unknown_keys_are_told_in_time_in_proportion(where: str) -> None:
+    """One nearest spelling costs milliseconds, and each unknown key looked at every other: 34 s for 8,000."""
+    keys = "".join(f"{where}unknown_{number}: 1\n" for number in range(4_000))
+    text = HIP + keys if not where else HIP.replace("  - id: protocol_review\n", f"  - id: protocol_review\n{keys}", 1)
+    assert text != HIP
+    found = [problem for problem in problems(text) if problem.code == "unknown_key"]
+    assert len(found) == 4_000
+    assert found[-1].message.startswith("`unknown_3999` is not a known key")
+
+
+def test_the_first_unknown_keys_are_advised_and_the_others_are_not() -> None:
+    found = [problem.message for problem in problems(HIP + "".join(f"sumary{'y' * number}: 1\n" for number in range(80)))]
+    advised = ["Did you mean" in message for message in found]
+    assert any(advised)
+    assert not advised[-1]
+    assert "Known here" in found[-1]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "- " * 100_000, "{a: " * 100_000, "? " * 100_000])
+def test_a_document_nested_beyond_measure_is_refused_at_its_line(text: str) -> None:
+    assert [(problem.code, problem.line) for problem in problems(text)] == [("too_deep", 1)]
+
+
+def test_a_protocol_written_as_json_gives_no_key_twice() -> None:
+    found = problems('{"insitu": 1,\n "id": "small",\n "id": "other"}')
+    assert [(problem.code, problem.line) for problem in found] == [("duplicate_key", 3)]
+
+
+# ------------------------------------------------------------------ what was written
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [("010780062", "'010780062'"), ("1_000", "'1_000'"), ("0x1F", "'0x1F'"), ("1.10", "'1.10'"), ("1e3", "'1e3'"), ("True", "'True'")],
+)
+def test_advice_quotes_what_was_written_and_not_what_was_read(written: str, quoted: str) -> None:
+    found = problems(HIP.replace("name: ReHip\n", f"name: {written}\n"))
+    assert [(problem.code, problem.path) for problem in found] == [("bad_value", "solution.name")]
+    assert f"not `{written}`" in found[0].message
+    assert quoted in found[0].message
+
+
+def test_a_version_is_quoted_as_it_was_written() -> None:
+    assert "not `1.10`" in problems(HIP.replace("version: 1.1.0", "version: 1.10"))[0].message
+
+
+def test_an_option_that_is_a_number_is_explained_to_whoever_writes_a_scale() -> None:
+    found = problems(HIP.replace("options: [low, medium, high]", "options: [0, 1, 02]"))
+    assert [problem.path.rpartition(".")[2] for problem in found] == ["0", "1", "2"]
+    assert "a text, or a map with a `value` and a `label`" in found[0].message
+    assert "`type: integer` with `min` and `max`" in found[0].message
+    assert found[2].message.endswith("not `02`. Put quotes around it: '02'.")
+
+
+def test_no_message_shows_a_pattern() -> None:
+    for wrong in ("id: A B", "version: x", "before: soon"):
+        key = wrong.partition(":")[0]
+        text = "\n".join(line if not line.lstrip().startswith(f"{key}:") else wrong for line in HIP.splitlines())
+        text = text if text != HIP else HIP.replace("before: 15d", wrong)
+        assert all("^" not in problem.message and "\\d" not in problem.message for problem in problems(text))
