@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, select
@@ -17,6 +17,7 @@ from protocols.phrase import Phrase
 from sites.database import Database, table
 from sites.tables import Experiment, FactRow
 
+Row = TypeVar("Row")
 _FACT, _EXPERIMENT = table(FactRow), table(Experiment)
 
 
@@ -107,11 +108,11 @@ def _verify_one(connection: Connection, experiment: dict[str, Any]) -> tuple[int
     return expected, None
 
 
-def readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
+def readable(rows: Iterator[Row]) -> Iterator[Row | None]:
     """The rows, and None where one cannot be read: SQLite lets any text stand in a column of times."""
     try:
         yield from rows
-    except ValueError:
+    except (TypeError, ValueError):
         yield None
 
 

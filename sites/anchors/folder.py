@@ -96,7 +96,7 @@ class Folder:
 
     def put(self, number: int, found: list[Head]) -> str:
         """Write the heads of a line to come, as a draft; their SHA-256. What an interrupted try left is replaced. Raises InsituError."""
-        content = b"".join(orjson.dumps(head) + b"\n" for head in sorted(found))
+        content = b"".join(orjson.dumps(list(head)) + b"\n" for head in sorted(found))
         draft = self.leaves_file(number).with_suffix(_DRAFT)
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as writing:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from protocols.errors import InvalidProtocol
 from protocols.facts import Fact, FactKind
+from protocols.model import content_hash
 from protocols.phrase import Phrase
 from sites.database import table
 from sites.journal import readable
@@ -63,10 +66,9 @@ def protocol(row: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Phrase("{protocol} was changed: its text as added is another protocol's", protocol=named))
 
 
+@lru_cache(maxsize=256)
 def _is_source_of(text: str, name: str) -> bool:
     """Whether a text gives the protocol of a hash. One that today's language does not read any more cannot be told."""
-    from protocols.errors import InvalidProtocol
-    from protocols.model import content_hash
     from protocols.parsing import parse
 
     try:
@@ -78,9 +80,12 @@ def _is_source_of(text: str, name: str) -> bool:
 def documents(connection: Connection, tally: Tally) -> Iterator[Finding]:
     """The documents that are not what their hash says."""
     streamed = {"yield_per": DOCUMENTS_AT_ONCE}
-    for row in connection.execute(select(_DOCUMENT.c.hash, _DOCUMENT.c.name, _DOCUMENT.c.content), execution_options=streamed):
+    rows = connection.execute(select(_DOCUMENT.c.hash, _DOCUMENT.c.name, _DOCUMENT.c.content), execution_options=streamed)
+    for row in readable(iter(rows)):
         tally.documents += 1
-        if hashlib.sha256(row.content).hexdigest() != row.hash:
+        if row is None:
+            yield Finding(Phrase("a document cannot be read"))
+        elif hashlib.sha256(row.content).hexdigest() != row.hash:
             yield Finding(
                 Phrase("document “{name}” ({hash}) was replaced: its content does not match its hash", name=row.name, hash=row.hash)
             )
