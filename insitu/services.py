@@ -62,6 +62,7 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
             _start_marching(stack, house)
             sending = partial(_dispatcher(house).run, poll_s=dispatch_every_s)
             stack.enter_context(thread("dispatcher", sending))
+            stack.enter_context(anchoring(house.database, house.ledger.clock, chosen))
             stack.enter_context(serving(Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door)), door))
             yield Running(chosen, house.database, house.ledger)
 
@@ -222,6 +223,18 @@ def projecting(database: Database, ledger: Ledger, settings: Settings, kind: Any
         yield
 
 
+@contextmanager
+def anchoring(database: Database, clock: Clock, settings: Settings) -> Iterator[None]:
+    """Anchors in a thread of their own: a share that hangs holds up nothing else. None on a clock that is not the real one."""
+    from sites.anchors.keeper import Keeper
+
+    if settings.anchors is None or not clock.is_real:
+        yield
+        return
+    with thread("anchors", Keeper(database, clock, settings).run):
+        yield
+
+
 def _dispatcher(house: House) -> Any:
     from notifications.dispatch import Dispatcher
 
@@ -276,6 +289,7 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
     clock = SystemClock()
     with ExitStack() as stack:
         stack.enter_context(thread("dispatcher", Dispatcher(database, clock, settings, "dispatch").run))
+        stack.enter_context(anchoring(database, clock, settings))
         if settings.prefect_api_url:
             from flows.projector import Projector
 

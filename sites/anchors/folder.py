@@ -81,7 +81,8 @@ class Folder:
         import fcntl
 
         try:
-            (self.path / LEAVES).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.path / LEAVES).mkdir(exist_ok=True, mode=0o700)
             held = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise InsituError(f"The anchors cannot be written to {self.path}: {error.strerror or error}.") from error

@@ -16,7 +16,7 @@ from protocols.fold import apply
 from protocols.lifecycle import ImpossibleFact
 from protocols.phrase import Phrase
 from protocols.plan import Plan
-from protocols.state import SiteInfo, State, StepKey, StepState
+from protocols.state import SiteInfo, State, StepKey, StepState, StepStatus
 from sites.database import table
 from sites.journal import as_fact, compact, facts_of, misfit, readable
 from sites.releases import plan_of
@@ -177,7 +177,7 @@ def _of_step(name: str, kept: Any, told: Any) -> Phrase:
     """In words, the column of a step that is not as its facts give it. Answers are named, not shown: they are not everybody's."""
     match name:
         case "status":
-            return Phrase("its status is kept as {kept}, its facts give {told}", kept=kept, told=told)
+            return Phrase("its status is kept as {kept}, its facts give {told}", kept=_status(kept), told=_status(told))
         case "answers":
             return Phrase("its answers are not those that were completed")
         case "signatures":
@@ -187,6 +187,11 @@ def _of_step(name: str, kept: Any, told: Any) -> Phrase:
         case "results":
             return Phrase("the results of its actions are not those that were recorded")
     return Phrase("its {name} is not what its facts give", name=f"`{name}`")
+
+
+def _status(kept: str) -> str:
+    """A status as the doors have words for it, or whatever stands there."""
+    return StepStatus(kept) if kept in set(StepStatus) else kept
 
 
 def _past_rounds(connection: Connection, row: Mapping[str, Any], plan: Plan, ended: list[StepState]) -> Iterator[Finding]:
