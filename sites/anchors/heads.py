@@ -7,17 +7,21 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from sites import register
 from sites.anchors.tree import leaf_hash
 from sites.database import table
 from sites.tables import AccessRow, Experiment
 
 _EXPERIMENT, _ACCESS = table(Experiment), table(AccessRow)
-ACCESS = "access"
+ACCESS, REGISTER = "access", "register"
 EXPERIMENT = "experiment/"
 
 
 class Head(NamedTuple):
-    """Where a chain ends: `access`, or `experiment/` and its code; the number and the hash of its last row. `seq` 0 once it is gone."""
+    """Where a chain ends: the number and the hash of its last row, `seq` 0 once the chain is gone.
+
+    `name` is `access`, `register`, or `experiment/` and a code.
+    """
 
     name: str
     seq: int
@@ -42,6 +46,8 @@ def _heads(connection: Connection) -> Iterator[Head]:
     last = connection.execute(select(_ACCESS.c.seq, _ACCESS.c.hash).order_by(_ACCESS.c.seq.desc()).limit(1)).first()
     if last:
         yield Head(ACCESS, last.seq, last.hash)
+    if entered := register.head(connection):
+        yield Head(REGISTER, *entered)
     for row in connection.execute(select(_EXPERIMENT.c.code, _EXPERIMENT.c.seq, _EXPERIMENT.c.head)):
         yield Head(f"{EXPERIMENT}{row.code}", row.seq, row.head)
 

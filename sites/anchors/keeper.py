@@ -18,7 +18,7 @@ from protocols.phrase import Phrase
 from sites.anchors import tree
 from sites.anchors.folder import DamagedLeaves, Folder
 from sites.anchors.heads import Head, heads, leaves
-from sites.anchors.key import NAME, SigningKey, found_key, kept_key, new_key, read_key
+from sites.anchors.key import NAME, SigningKey, fingerprint, found_key, kept_key, new_key, read_key
 from sites.anchors.line import Line
 from sites.clock import Clock
 from sites.database import Database, table
@@ -150,7 +150,8 @@ class Keeper:
         now = self.clock.now()
         with self.database.write() as connection:
             if not _told(connection, line):
-                note(connection, AccessKind.ANCHORED, now, number=line.number, date=line.date, hash=line.hash, signer=line.signer)
+                signers = {"signer": line.signer, "next_signer": fingerprint(line.next_key) if line.next_key else ""}
+                note(connection, AccessKind.ANCHORED, now, number=line.number, date=line.date, hash=line.hash, **signers)
             known = set(connection.execute(select(_PERSON.c.id).where(_PERSON.c.id.in_(self.mail_to))).scalars()) if self.mail_to else set()
             for person in known:
                 owe_letter(connection, f"{LETTER}:{line.hash[:32]}:{person}", LETTER, person, now, anchor=in_words(line))

@@ -59,7 +59,6 @@ class AccessKind(StrEnum):
     CONTACT_CHANGED = "ContactChanged"  # an address, a channel or the hours someone wants to be told in
     PERSON_CHANGED = "PersonChanged"
     SITE_CHANGED = "SiteChanged"
-    EXPERIMENT_LAUNCHED = "ExperimentLaunched"  # so that one that is gone is missed
     ANCHORED = "Anchored"  # the heads of all journals were signed outside the database
     EXPORTED = "Exported"  # a journal, a manifest or a list left the house as a file
     ACCESS_REVIEWED = "AccessReviewed"  # a manager went through who may do what

@@ -17,7 +17,7 @@ from protocols.phrase import Phrase
 from sites.anchors.folder import Folder
 from sites.database import Database, table
 from sites.tables import Experiment
-from sites.verification import access, anchored, contents, experiment
+from sites.verification import access, anchored, contents, experiment, registered
 from sites.verification.findings import Finding, Tally
 
 __all__ = ["Finding", "verify", "verify_in"]
@@ -51,6 +51,7 @@ def verify_in(connection: Connection, code: str | None = None, *, anchors: Path 
         tally.take(contents.protocols(connection, tally))
         tally.take(contents.documents(connection, tally))
         tally.take(contents.evidence(connection))
+        tally.take(registered.check(connection))
         tally.take(access.check(connection, tally))
     if folder:
         found = anchored.check(connection, folder, reading, data)

@@ -1,7 +1,7 @@
 """The access journal: its chain recomputed, and what it tells of compared with the records themselves.
 
 Delegations, trainings, deputies, conflicts of interest and emergency looks are rows of their own, each act on them an entry of this
-journal. So is every launch: an experiment that is gone is missed.
+journal.
 """
 
 from __future__ import annotations
@@ -18,24 +18,15 @@ from protocols.phrase import Phrase
 from sites.database import table
 from sites.identity.access import AccessKind, row_hash, rows
 from sites.journal import readable
-from sites.tables import BrokenGlass, Conflict, Delegation, Deputy, Experiment, Training
+from sites.tables import BrokenGlass, Conflict, Delegation, Deputy, Training
 from sites.verification.findings import Finding, Tally
 
-_EXPERIMENT = table(Experiment)
 _LOGS: dict[str, Table] = {
     "delegation": table(Delegation),
     "training": table(Training),
     "deputy": table(Deputy),
     "conflict": table(Conflict),
     "emergency look": table(BrokenGlass),
-}
-# Who names an experiment here was shown that it is there.
-_NAMES_ONE = {
-    AccessKind.EXPERIMENT_LAUNCHED,
-    AccessKind.DELEGATION_RECORDED,
-    AccessKind.GLASS_BROKEN,
-    AccessKind.CONFLICT_DECLARED,
-    AccessKind.EXPORTED,
 }
 _RECORDED = {AccessKind.DELEGATION_RECORDED: "delegation", AccessKind.TRAINING_RECORDED: "training"}
 _SIGNED = {AccessKind.DELEGATION_SIGNED: "delegation", AccessKind.TRAINING_SIGNED: "training"}
@@ -44,16 +35,13 @@ _ENDED = {AccessKind.DELEGATION_ENDED: "delegation", AccessKind.TRAINING_ENDED: 
 
 @dataclass(slots=True)
 class Told:
-    """What the entries add up to: the columns of each record by log and number, and the experiments that are named, with the entry."""
+    """What the entries add up to: the columns of each record, by log and number."""
 
     records: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
-    experiments: dict[str, int] = field(default_factory=dict)
 
     def hear(self, row: Mapping[str, Any]) -> None:
         """Take an entry in. Raises KeyError, TypeError or ValueError for one that insitu did not write."""
         data, kind = json.loads(row["data"]), row["kind"]
-        if kind in _NAMES_ONE and data.get("experiment"):
-            self.experiments.setdefault(data["experiment"], row["seq"])
         if kind in _RECORDED:
             columns = {name: value for name, value in data.items() if name != "number"}
             self._begin(_RECORDED[kind], data, row, columns | {"recorded_by": row["by"], "recorded_at": row["at"], **_UNSIGNED, **_UNENDED})
@@ -93,7 +81,6 @@ def check(connection: Connection, tally: Tally) -> Iterator[Finding]:
         yield finding
     if broken is None:
         yield from _records(connection, told)
-        yield from _experiments(connection, told)
 
 
 def _chain(connection: Connection, told: Told, tally: Tally) -> Iterator[Finding]:
@@ -139,23 +126,6 @@ def _record(log: str, row: Mapping[str, Any], told: Mapping[str, Any] | None) ->
         if _plain(row[name]) != _plain(value):
             about |= {"name": f"`{name}`", "kept": _plain(row[name]), "told": _plain(value)}
             yield Finding(Phrase("{log} {number} has {name} {kept!r}, the access journal tells {told!r}", **about))
-
-
-def _experiments(connection: Connection, told: Told) -> Iterator[Finding]:
-    """Experiments that are gone: named by the access journal, or jumped over by the codes, which count a protocol's experiments."""
-    there: dict[str, set[int]] = {}
-    codes = set(connection.execute(select(_EXPERIMENT.c.code)).scalars())
-    for code in codes:
-        protocol, _, number = code.rpartition("-")
-        there.setdefault(protocol, set()).add(int(number) if number.isdecimal() else 0)
-    gone = {
-        code: Phrase("the experiment is gone; entry {number} of the access journal tells of it", number=seq)
-        for code, seq in told.experiments.items()
-    }
-    for protocol, numbers in there.items():
-        for number in range(1, max(numbers)):
-            gone.setdefault(f"{protocol}-{number}", Phrase("the experiment is gone; there are later ones of its protocol"))
-    yield from (Finding(why, code) for code, why in sorted(gone.items()) if code not in codes)
 
 
 def _named(log: str) -> Phrase:

@@ -14,17 +14,18 @@ from protocols.errors import InsituError
 from protocols.phrase import Phrase
 from sites.anchors import tree
 from sites.anchors.folder import DamagedLeaves, Folder
-from sites.anchors.heads import ACCESS, Head
+from sites.anchors.heads import ACCESS, REGISTER, Head
 from sites.anchors.keeper import advance
 from sites.anchors.key import found_key
 from sites.anchors.line import Line
 from sites.database import table
 from sites.identity.access import AccessKind
-from sites.tables import AccessRow, Experiment, FactRow
+from sites.tables import AccessRow, Experiment, FactRow, RegisterRow
 from sites.verification.findings import Finding
 
 _FACT, _ACCESS, _EXPERIMENT = table(FactRow), table(AccessRow), table(Experiment)
 _ANCHORED = select(_ACCESS.c.data).where(_ACCESS.c.kind == AccessKind.ANCHORED.value).order_by(_ACCESS.c.seq.desc())
+_OTHERS = {ACCESS: _ACCESS, REGISTER: table(RegisterRow)}
 AT_ONCE = 200
 
 
@@ -145,8 +146,9 @@ def _kept(connection: Connection, some: list[Head], ids: dict[str, int]) -> dict
     wanted = wanted.where(tuple_(_FACT.c.experiment_id, _FACT.c.seq).in_(places))
     found = {places[row.experiment_id, row.seq]: row.hash for row in connection.execute(wanted)} if places else {}
     for head in some:
-        if head.name == ACCESS:
-            entry = connection.execute(select(_ACCESS.c.hash).where(_ACCESS.c.seq == head.seq)).scalar()
+        if head.name in _OTHERS:
+            kept = _OTHERS[head.name]
+            entry = connection.execute(select(kept.c.hash).where(kept.c.seq == head.seq)).scalar()
             found |= {head: entry} if entry else {}
     return found
 
@@ -168,7 +170,7 @@ def _end(connection: Connection, folder: Folder, reading: Reading, data: Path | 
         )
     known = {key.fingerprint, *reading.keys}
     entries = connection.execute(_ANCHORED).scalars()
-    noted = next((told for told in map(json.loads, entries) if told.get("signer") in known), None)
+    noted = next((told for told in map(json.loads, entries) if {told.get("signer"), told.get("next_signer")} & known), None)
     if noted and noted["number"] > last:
         told = {"number": noted["number"], "date": noted["date"], "file": folder.file, "last": last}
         yield Finding(Phrase("the access journal tells of anchor {number} of {date}; {file} ends at anchor {last}", **told))
@@ -177,6 +179,8 @@ def _end(connection: Connection, folder: Folder, reading: Reading, data: Path | 
 def _chain(name: str) -> Phrase:
     if name == ACCESS:
         return Phrase("the access journal")
+    if name == REGISTER:
+        return Phrase("the register of experiments")
     return Phrase("the journal of {experiment}", experiment=_code(name) or name)
 
 

@@ -112,9 +112,9 @@ def test_each_day_has_one_line_that_follows_the_one_before(house: House) -> None
     house.days(3)
     assert [(line.number, line.date, line.count) for line in house.lines] == [
         (1, "2026-03-02", 2),
-        (2, "2026-03-03", 3),
-        (3, "2026-03-04", 4),
-    ]
+        (2, "2026-03-03", 4),
+        (3, "2026-03-04", 5),
+    ]  # the register and the experiments; from the first anchor on, the access journal too
     assert [line.previous for line in house.lines] == ["", *(line.hash for line in house.lines[:2])]
     assert all(line.is_signed and line.format == 1 for line in house.lines)
     house.clock.set(datetime(2026, 3, 4, 23, tzinfo=UTC))
@@ -146,14 +146,14 @@ def test_however_many_try_at_once_the_day_has_one_line(house: House) -> None:
 
 def test_only_heads_that_changed_are_kept_and_all_of_them_once_a_month(lived: House) -> None:
     sizes = [len(lived.folder.leaves(line)) for line in lived.lines]
-    assert sizes == [2, 2, 2, 2]  # each day the access journal and the day's experiment
+    assert sizes == [2, 3, 3, 3]  # each day the register, the day's experiment and, from the first anchor on, the access journal
     assert {head.name for head in state_at(lived.folder, lived.lines[-1]).values()} == {
-        "access",
+        *("access", "register"),
         *(f"experiment/SMALL-{number}" for number in (1, 2, 3, 4)),
     }
     lived.days(27)
     assert [line.number for line in lived.lines if line.full] == [1, 31]
-    assert len(lived.folder.leaves(lived.lines[30])) == 32
+    assert len(lived.folder.leaves(lived.lines[30])) == 33
     assert lived.findings() == []
 
 
@@ -233,6 +233,22 @@ def test_a_machine_that_keeps_none_says_so(sqlite_database: Database, tmp_path: 
     assert Settings.load(tmp_path, {"INSITU_ANCHORS": str(tmp_path / "share")}).anchors == tmp_path / "share"
     with pytest.raises(InsituError, match="another machine keeps the anchors"):
         Keeper(sqlite_database, SetClock(datetime(2026, 3, 2, tzinfo=UTC)), Settings.load(tmp_path, {"INSITU_ANCHORS": "none"}))
+
+
+def test_the_keeper_anchors_at_once_and_stops_when_told(lived: House) -> None:
+    stop = threading.Event()
+    running = threading.Thread(target=lived.keeper.run, args=(stop, 0.01))
+    lived.clock.advance(DAY)
+    running.start()
+    try:
+        hang_guard = threading.Event()
+        while len(lived.lines) < 5 and not hang_guard.wait(0.01):
+            assert running.is_alive()
+    finally:
+        stop.set()
+        running.join(30)
+    assert not running.is_alive()
+    assert len(lived.lines) == 5
 
 
 # ------------------------------------------------------------------ interrupted
@@ -359,8 +375,20 @@ def test_what_was_written_since_the_last_anchor_can_still_be_cut(lived: House) -
         for name in ("notice", "timer", "step", "fact", "tally", "experiment_site"):
             connection.execute(f"DELETE FROM {name} WHERE experiment_id = 5")
         connection.execute("DELETE FROM experiment WHERE id = 5")
-        connection.execute("DELETE FROM access WHERE seq = (SELECT max(seq) FROM access)")
+        connection.execute("DELETE FROM register WHERE seq = 5")
     assert lived.findings() == []
+
+
+def test_an_experiment_launched_in_the_place_of_one_that_is_gone_tells_of_both(lived: House) -> None:
+    with lived.database.write() as connection:
+        for name in ("notice", "timer", "step", "fact", "tally", "experiment_site"):
+            connection.exec_driver_sql(f"DELETE FROM {name} WHERE experiment_id = 4")
+        connection.exec_driver_sql("DELETE FROM experiment WHERE id = 4")
+    assert launch(lived.ledger) == "SMALL-4"
+    found = verify(lived.database)
+    assert [(one["experiment"], one["why"]) for one in found["findings"]] == [
+        ("SMALL-4", "entries 4 and 5 of the register of experiments tell of it: one is gone")
+    ]
 
 
 def test_what_is_kept_here_is_told_for_the_page(lived: House) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import zipfile
 from collections.abc import Callable
@@ -130,7 +131,7 @@ TAMPERED: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("delivery.jsonl", lambda rows: rows + b'{"id": 1}\n', "table 'delivery'"),
     ("manifest.json", lambda _: b"{}", "no manifest"),
     ("manifest.json", lambda manifest: manifest.replace(b'"insitu_backup": 1', b'"insitu_backup": 2'), "later release"),
-    ("manifest.json", lambda manifest: manifest.replace(b'"revision": "0002"', b'"revision": "0999"'), "revision 0999"),
+    ("manifest.json", lambda manifest: re.sub(rb'"revision": "\d+"', b'"revision": "0999"', manifest), "revision 0999"),
 ]
 
 

@@ -265,9 +265,24 @@ CHANGES: dict[str, tuple[list[str], tuple[str, str, str], str]] = {
     "the newest experiment is gone": (
         whole(NEW),
         (NEW, "", ""),
-        "the experiment is gone; entry",
+        "the experiment is gone; entry 7 of the register",
     ),
     "an experiment of another code": ([experiment("code = 'X-1'", CLOSED)], ("X-1", "", ""), "content does not match its hash"),
+    "another code in the register": (
+        [f"UPDATE register SET code = 'X-9' WHERE code = '{CLOSED}'"],
+        ("", "", ""),
+        "entry 2 of the register of experiments was changed",
+    ),
+    "an entry of the register that is gone": (
+        [f"DELETE FROM register WHERE code = '{CLOSED}'"],
+        ("", "", ""),
+        "entry 2 of the register of experiments is missing",
+    ),
+    "an experiment that nobody launched": (
+        [f"DELETE FROM register WHERE code = '{NEW}'"],
+        (NEW, "", ""),
+        "no entry of the register of experiments tells of its launch",
+    ),
     # who may do what
     "another entry of the access journal": (
         ["UPDATE access SET by = 'sponsor' WHERE seq = 12"],
@@ -361,11 +376,9 @@ def write_anew(connection: Connection) -> None:
 
 
 def take_the_newest(connection: Connection) -> None:
-    """The newest experiment, with every entry of the access journal from its launch on."""
-    for statement in whole(NEW):
+    """The newest experiment, with its entry of the register."""
+    for statement in [*whole(NEW), f"DELETE FROM register WHERE code = '{NEW}'"]:
         connection.exec_driver_sql(statement)
-    launched = "SELECT min(seq) FROM access WHERE kind = 'ExperimentLaunched'"
-    connection.exec_driver_sql(f"DELETE FROM access WHERE seq >= ({launched})")
 
 
 ANCHORED: dict[str, tuple[Callable[[Connection], None], str, str]] = {
