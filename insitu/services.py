@@ -77,6 +77,7 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
         app = create_app(Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door), parts=parts))
         stack.enter_context(serving(app, door, parts))
         stack.enter_context(dispatching(house.database, house.ledger.clock, chosen, parts, "up", dispatch_every_s))
+        stack.enter_context(anchoring(house.database, house.ledger.clock, chosen, parts))
 
         def moved(to: Settings) -> None:
             running.settings = to
@@ -180,6 +181,23 @@ def dispatching(
         yield
 
 
+@contextmanager
+def anchoring(database: Database, clock: Clock, settings: Settings, parts: Parts) -> Iterator[None]:
+    """Anchors in a thread of their own: a share that hangs holds up nothing else. None on a clock that is not the real one."""
+    from sites.anchors.keeper import Keeper
+
+    if settings.anchors is None or not clock.is_real:
+        yield
+        return
+
+    def run(stop: threading.Event) -> None:
+        parts.say("anchors", State.OK)
+        Keeper(database, clock, settings).run(stop)
+
+    with supervised(parts, "anchors", run):
+        yield
+
+
 # ------------------------------------------------------------------ pages and API
 
 
@@ -237,6 +255,7 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
     with ExitStack() as stack:
         stack.enter_context(this_machine_called_directly(settings.prefect_api_url))
         stack.enter_context(dispatching(database, clock, settings, parts, "dispatch"))
+        stack.enter_context(anchoring(database, clock, settings, parts))
         if settings.prefect_api_url:
             from flows.projector import Projector
 

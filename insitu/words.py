@@ -92,6 +92,25 @@ WORDS: dict[str, dict[str, str]] = {
         "fr": "Le journal est altéré : {experiment}, fait {seq} : {why}.",
         "en": "The journal was altered: {experiment}, fact {seq}: {why}.",
     },
+    "broken_at": {"fr": "{place} : {why}.", "en": "{place}: {why}."},
+    "broken_somewhere": {"fr": "L'installation est altérée : {why}.", "en": "The installation was altered: {why}."},
+    "broken_more": {"fr": "Et {count} autre(s) constat(s).", "en": "And {count} finding(s) more."},
+    "anchors_none": {
+        "fr": "Aucun ancrage ici : un journal réécrit en entier ne se verrait pas.",
+        "en": "No anchors here: a journal written anew as a whole would not be seen.",
+    },
+    "anchors_hold": {
+        "fr": "Les {lines} ancrages concordent ; le dernier, n° {number} du {date}, a l'empreinte {hash}.",
+        "en": "All {lines} anchors hold; the last, number {number} of {date}, has the hash {hash}.",
+    },
+    "anchors_signed": {
+        "fr": "Clé {fingerprint} : ancrages {first} à {last}. Comparez avec les courriels reçus.",
+        "en": "Key {fingerprint}: anchors {first} to {last}. Compare with the mails received.",
+    },
+    "anchored": {
+        "fr": "Ancrage {number} du {date} : {count} journaux, empreinte {hash}, clé {signer}, dans {file}.",
+        "en": "Anchor {number} of {date}: {count} journals, hash {hash}, key {signer}, in {file}.",
+    },
     "backed_up": {
         "fr": "{file} : {rows} lignes, {facts} faits, SHA-256 {sha256}. Il contient des noms et des adresses : gardez-le en lieu sûr.",
         "en": "{file}: {rows} rows, {facts} facts, SHA-256 {sha256}. It holds names and addresses: keep it safe.",

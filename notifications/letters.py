@@ -23,6 +23,7 @@ from notifications.render import Message, Occasion, render
 from notifications.unsubscribing import Unsubscribing
 from protocols.errors import DatabaseUnavailable, DeliveryFailed, InsituError
 from sites import digests
+from sites.anchors.keeper import LETTER as ANCHOR
 from sites.checkpoints import CheckpointId
 from sites.clock import Clock
 from sites.database import Database, table
@@ -34,6 +35,9 @@ from sites.tables import Experiment, ExperimentSite, Letter, Link
 
 _LETTER, _LINK = table(Letter), table(Link)
 _EXPERIMENT, _SITE = table(Experiment), table(ExperimentSite)
+
+# Where the link of a letter leads that has none of its own; the others' leads to how one is told.
+PAGES = {ANCHOR: "/admin/anchors"}
 
 log = logging.getLogger("insitu.dispatch")
 
@@ -118,7 +122,8 @@ class Letters:
                 if said is None:
                     return Prepared(person, None)
                 link = _link_of(connection, letter)
-                address = links.path_of(self.unsubscribing.key, link["purpose"], link["id"]) if link else "/account/notices"
+                page = PAGES.get(letter["kind"], "/account/notices")
+                address = links.path_of(self.unsubscribing.key, link["purpose"], link["id"]) if link else page
                 return Prepared(person, render(replace(said, link=self.settings.public_url + address), person["locale"]))
             gathered = gather(connection, letter, person, self.settings.public_url, now)
         return Prepared(person, self._digest(gathered, person), gathered)
@@ -148,7 +153,7 @@ class Letters:
         return begun
 
     def _hand_over(self, letter: Row, person: Row, message: Message) -> str:
-        if letter["link"]:
+        if letter["link"] or letter["kind"] == ANCHOR:  # a mail is kept, and bears its date
             return channels.send_mail(message, Recipient(person["name"], person["email"]), self.settings.mail_url)
         recipient = Recipient(person["name"], person["email"], person["channels"])
         return channels.send(message, recipient, self.settings.mail_url, self.settings.channels)
@@ -214,7 +219,7 @@ def _occasion(connection: Connection, letter: Row, now: datetime) -> Occasion | 
     """What a letter with or without a link says; None when its link is no longer in force."""
     link = _link_of(connection, letter)
     if not letter["link"]:
-        return Occasion(letter["kind"])
+        return Occasion(letter["kind"], anchor=letter["details"].get(ANCHOR, {}))
     if link is None or link["used_at"] or link["revoked_at"] or (link["expires_at"] and link["expires_at"] <= now):
         return None
     timezone = preference_of(connection, letter["person"]).timezone

@@ -23,8 +23,11 @@ KINDS = frozenset(
     {"opened", "reminder", "overdue", "escalated", "returned", "reopened", "stopped", "closed", "incident"}
     | {"question", "answer", "declined", "glass"}
 )
-LETTERS = frozenset({"invitation", "recovery", "channel_test", "checkpoint_link", "digest"})
+LETTERS = frozenset({"invitation", "recovery", "channel_test", "checkpoint_link", "digest", "anchor"})
 LONGEST_VALUE = 200
+# What a letter says of an anchor; `text` is the line itself, which must not be cut.
+ANCHOR = ("number", "date", "count", "root", "signer", "key", "hash", "next_key", "text")
+LONGEST_ANCHOR = 2000
 # What a list of mails on a telephone shows of a subject: step, site and experiment must be told by then.
 LONGEST_HEAD = 60
 SHORTEST_STEP = 12
@@ -56,7 +59,8 @@ class Occasion:
 
     `deadline` is aware UTC and shown in `timezone`, so is `until`, when a letter's link ends; `role` is who must act; `needs` is what of
     them. `told` are the roles that earlier rungs of an escalation told, `nobody` the role that was to be told now and that nobody holds;
-    `deputised` names those whose deputy the reader is. `unsubscribe` and `choices` are addresses, "" for a duty.
+    `deputised` names those whose deputy the reader is. `unsubscribe` and `choices` are addresses, "" for a duty; `anchor` is what a letter
+    about one says of it (`sites.anchors.keeper.in_words`).
     """
 
     notice: str
@@ -79,6 +83,7 @@ class Occasion:
     choices: str = ""
     lines: Sequence[Line] = ()
     about: str = ""
+    anchor: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +188,7 @@ def _words(occasion: Occasion, locale: str) -> dict[str, object]:
         "choices": occasion.choices,
         "lines": occasion.lines,
         "about": one_line(occasion.about),
+        "anchor": {name: one_line(occasion.anchor.get(name, ""), longest=LONGEST_ANCHOR) for name in ANCHOR},
     }
 
 

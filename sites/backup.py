@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from itertools import islice
@@ -26,11 +26,14 @@ from protocols.errors import InsituError, InvalidInput, Refused
 from sites.clock import Clock
 from sites.database import Database, table
 from sites.journal import compact, verify_in
+from sites.older_backups import brought_up_to_date
+from sites.readiness import revisions
 from sites.tables import Document, Instant, Release
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 BATCH = 500
+Rows = Callable[[Table], Iterator[bytes]]
 _RELEASE, _DOCUMENT = table(Release), table(Document)
 
 
@@ -59,16 +62,15 @@ def backup(database: Database, file: Path, clock: Clock) -> dict[str, Any]:
 def restore(database: Database, file: Path, *, replace: bool = False) -> dict[str, Any]:
     """Put a backup in place of an empty ledger, or with `replace` of any: the shape of `backup`, after every row was read back.
 
-    All or nothing. Raises InvalidInput when the file is not a backup, was changed or is of another release; Refused when the ledger
-    is not empty; nothing is written then.
+    One of an older release is migrated on the way (`sites.older_backups`). All or nothing. Raises InvalidInput when the file is not a
+    backup, was changed or is of a later release; Refused when the ledger is not empty; nothing is written then.
     """
-    with _opened(file) as archive:
-        manifest = _checked_manifest(archive, file)
+    with _opened(file) as archive, _in_todays_tables(archive, _checked_manifest(archive, file), file) as (rows, manifest):
         database.migrate()
         try:
             with database.write() as connection:
-                _refuse_unfit(connection, manifest, file, replace)
-                _replace_rows(connection, archive)
+                _refuse_unfit(connection, replace)
+                _replace_rows(connection, rows)
                 _check_rows(connection, manifest, file)
         except (IntegrityError, DataError) as error:
             raise InvalidInput(f"{file} holds rows this database refuses: {error.orig}. Nothing was restored.") from error
@@ -125,6 +127,13 @@ class Digest:
         return {"rows": len(self._hashes), "sha256": hashlib.sha256(b"".join(sorted(self._hashes))).hexdigest()}
 
 
+def _about(lines: Iterator[bytes]) -> dict[str, Any]:
+    digest = Digest()
+    for line in lines:
+        digest.add(line)
+    return digest.about()
+
+
 def _tables() -> list[Table]:
     """Every table, those that others refer to first."""
     return list(SQLModel.metadata.sorted_tables)
@@ -132,7 +141,7 @@ def _tables() -> list[Table]:
 
 def _lines(connection: Connection, target: Table) -> Iterator[bytes]:
     rows = connection.execute(select(target), execution_options={"yield_per": BATCH}).mappings()
-    return (compact({name: _written(value) for name, value in row.items()}).encode() for row in rows)
+    return (compact({str(name): _written(value) for name, value in row.items()}).encode() for row in rows)
 
 
 def _written(value: Any) -> Any:
@@ -176,16 +185,41 @@ def _checked_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
         raise InvalidInput(f"{file} is not a backup of insitu: it has no manifest. Nothing was restored.") from None
     if not known:
         raise InvalidInput(f"{file} was made by a later release of insitu. Restore it with that release. Nothing was restored.")
-    expected = {MANIFEST, *(f"{target.name}.jsonl" for target in _tables())}
-    if found := expected ^ set(archive.namelist()):
-        raise InvalidInput(f"{file} was changed or is of another release: {', '.join(sorted(found))}. Nothing was restored.")
+    if manifest["revision"] not in (known := revisions()):
+        raise InvalidInput(
+            f"{file} has tables of revision {manifest['revision']}, this release knows up to {known[-1]}. "
+            "Restore it with the release that made it. Nothing was restored."
+        )
+    if found := {MANIFEST, *(f"{name}.jsonl" for name in tables)} ^ set(archive.namelist()):
+        raise InvalidInput(f"{file} was changed: {', '.join(sorted(found))}. Nothing was restored.")
     for name, about in tables.items():
-        digest = Digest()
-        for line in _members(archive, name):
-            digest.add(line)
-        if digest.about() != about:
+        if _about(_members(archive, name)) != about:
             raise InvalidInput(f"{file} was changed: the table {name!r} is not what its manifest says. Nothing was restored.")
     return manifest
+
+
+@contextmanager
+def _in_todays_tables(archive: zipfile.ZipFile, manifest: Mapping[str, Any], file: Path) -> Iterator[tuple[Rows, Mapping[str, Any]]]:
+    """The lines of each of today's tables, and the manifest with what these lines are."""
+    if manifest["revision"] == revisions()[-1]:
+        _refuse_other_tables(manifest, {target.name for target in _tables()}, file)
+        yield lambda target: _members(archive, target.name), manifest
+        return
+
+    def fill(connection: Connection, then: Mapping[str, Table]) -> None:
+        _refuse_other_tables(manifest, set(then), file)
+        for target in then.values():
+            _insert_rows(connection, target, _members(archive, target.name))
+            _check_table(connection, target, manifest, file)
+
+    with brought_up_to_date(manifest["revision"], fill) as connection:
+        now = {target.name: _about(_lines(connection, target)) for target in _tables()}
+        yield lambda target: _lines(connection, target), {**manifest, "tables": now}
+
+
+def _refuse_other_tables(manifest: Mapping[str, Any], expected: set[str], file: Path) -> None:
+    if found := expected ^ set(manifest["tables"]):
+        raise InvalidInput(f"{file} was changed or is of another release: {', '.join(sorted(found))}. Nothing was restored.")
 
 
 def _members(archive: zipfile.ZipFile, target: str) -> Iterator[bytes]:
@@ -194,12 +228,7 @@ def _members(archive: zipfile.ZipFile, target: str) -> Iterator[bytes]:
             yield line.rstrip(b"\n")
 
 
-def _refuse_unfit(connection: Connection, manifest: Mapping[str, Any], file: Path, replace: bool) -> None:
-    if (present := _revision(connection)) != manifest["revision"]:
-        raise InvalidInput(
-            f"{file} has tables of revision {manifest['revision']}, this release has {present}. "
-            "Restore it with the release that made it, then upgrade. Nothing was restored."
-        )
+def _refuse_unfit(connection: Connection, replace: bool) -> None:
     # A fresh ledger already has the protocols of the library: they are in the backup too.
     kept = [target.name for target in _tables() if target.name != "protocol" and _count(connection, target)]
     if kept and not replace:
@@ -210,17 +239,21 @@ def _count(connection: Connection, target: Table) -> int:
     return int(connection.execute(select(func.count()).select_from(target)).scalar_one())
 
 
-def _replace_rows(connection: Connection, archive: zipfile.ZipFile) -> None:
+def _replace_rows(connection: Connection, rows: Rows) -> None:
     if connection.dialect.name == "postgresql":
         names = ", ".join(f'"{target.name}"' for target in _tables())
         connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
     for target in reversed(_tables()):
         connection.execute(target.delete())
     for target in _tables():
-        rows = (_row(target, line) for line in _members(archive, target.name))
-        while batch := list(islice(rows, BATCH)):
-            connection.execute(insert(target), batch)
+        _insert_rows(connection, target, rows(target))
         _number_on(connection, target)
+
+
+def _insert_rows(connection: Connection, target: Table, lines: Iterator[bytes]) -> None:
+    rows = (_row(target, line) for line in lines)
+    while batch := list(islice(rows, BATCH)):
+        connection.execute(insert(target), batch)
 
 
 def _row(target: Table, line: bytes) -> dict[str, Any]:
@@ -247,13 +280,14 @@ def _number_on(connection: Connection, target: Table) -> None:
         connection.execute(text(f"SELECT setval({sequence}, coalesce({last}, 1), {last} IS NOT NULL)"))
 
 
+def _check_table(connection: Connection, target: Table, manifest: Mapping[str, Any], file: Path) -> None:
+    if _about(_lines(connection, target)) != manifest["tables"][target.name]:
+        raise InsituError(f"The table {target.name!r} does not read back as it is in {file}. Nothing was restored.")
+
+
 def _check_rows(connection: Connection, manifest: Mapping[str, Any], file: Path) -> None:
     for target in _tables():
-        digest = Digest()
-        for line in _lines(connection, target):
-            digest.add(line)
-        if digest.about() != manifest["tables"][target.name]:
-            raise InsituError(f"The table {target.name!r} does not read back as it is in {file}. Nothing was restored.")
+        _check_table(connection, target, manifest, file)
     for target, content in ((_RELEASE, _RELEASE.c.content), (_DOCUMENT, _DOCUMENT.c.content)):
         for name, kept in connection.execute(select(target.c.hash, content), execution_options={"yield_per": BATCH}):
             if hashlib.sha256(kept if isinstance(kept, bytes) else kept.encode()).hexdigest() != name:

@@ -106,8 +106,8 @@ class Database:
         except OSError as error:
             raise DatabaseUnavailable(f"The folder {folder} cannot be made: {error.strerror}. Choose another with --data.") from error
 
-    def migrate(self) -> None:
-        """Bring the tables to the present version; nothing happens when they are."""
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to the present version, or to an earlier one that a backup has; nothing happens when they are."""
         from alembic import command
         from alembic.config import Config
 
@@ -116,7 +116,7 @@ class Database:
         with self.write() as connection:
             queue_up(connection)
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, select
@@ -17,6 +17,7 @@ from protocols.phrase import Phrase
 from sites.database import Database, table
 from sites.tables import Experiment, FactRow
 
+Row = TypeVar("Row")
 _FACT, _EXPERIMENT = table(FactRow), table(Experiment)
 
 
@@ -58,8 +59,9 @@ def row_hash(code: str, row: dict[str, Any]) -> str:
 
 def facts_of(connection: Connection, experiment_id: int) -> Iterator[dict[str, Any]]:
     """An experiment's rows, oldest first."""
-    rows = connection.execute(select(_FACT).where(_FACT.c.experiment_id == experiment_id).order_by(_FACT.c.seq))
-    return (dict(row) for row in rows.mappings())
+    query = select(_FACT).where(_FACT.c.experiment_id == experiment_id).order_by(_FACT.c.seq)
+    with connection.execute(query, execution_options={"yield_per": 500}) as found:
+        yield from (dict(row) for row in found.mappings())
 
 
 def as_fact(row: dict[str, Any]) -> Fact:
@@ -69,7 +71,7 @@ def as_fact(row: dict[str, Any]) -> Fact:
 
 
 def verify(database: Database, code: str | None = None) -> dict[str, Any]:
-    """Recompute the chain of one experiment, or of all: `{"ok", "experiments", "facts", "first_bad"}`.
+    """Recompute the chain of one experiment, or of all: `{"ok", "experiments", "facts", "first_bad"}`; `sites.verification` does the rest.
 
     `first_bad` is None, or `{"experiment", "seq", "why"}` of the first row that does not fit. Raises UnknownThing for an unknown code.
     """
@@ -90,11 +92,11 @@ def verify_in(connection: Connection, code: str | None = None) -> dict[str, Any]
 
 def _verify_one(connection: Connection, experiment: dict[str, Any]) -> tuple[int, dict[str, Any] | None]:
     code, head, expected = experiment["code"], "", 0
-    for row in _readable(facts_of(connection, experiment["id"])):
+    for row in readable(facts_of(connection, experiment["id"])):
         expected += 1
         if row is None:
             return expected, {"experiment": code, "seq": expected, "why": "it cannot be read"}
-        if why := _misfit(code, row, expected, head, experiment["protocol"]):
+        if why := misfit(code, row, expected, head, experiment["protocol"]):
             return expected, {"experiment": code, "seq": row["seq"], "why": why}
         head = row["hash"]
     if (expected, head) != (experiment["seq"], experiment["head"]):
@@ -106,19 +108,20 @@ def _verify_one(connection: Connection, experiment: dict[str, Any]) -> tuple[int
     return expected, None
 
 
-def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
+def readable(rows: Iterator[Row]) -> Iterator[Row | None]:
     """The rows, and None where one cannot be read: SQLite lets any text stand in a column of times."""
     try:
         yield from rows
-    except ValueError:
+    except (TypeError, ValueError):
         yield None
 
 
-def _misfit(code: str, row: dict[str, Any], expected: int, head: str, protocol: str) -> str:
+def misfit(code: str, row: dict[str, Any], expected: int, head: str, protocol: str) -> Phrase | None:
+    """Why a row is not the fact number `expected` after the one of hash `head`; None when it is."""
     if row["seq"] != expected:
-        return f"fact {expected} is missing"
+        return Phrase("fact {number} is missing", number=expected)
     if row["previous"] != head:
-        return "it does not follow the fact before it"
+        return Phrase("it does not follow the fact before it")
     if row["hash"] != row_hash(code, row):
-        return "its content does not match its hash"
-    return "" if row["protocol"] == protocol else "it was decided under another protocol"
+        return Phrase("its content does not match its hash")
+    return None if row["protocol"] == protocol else Phrase("it was decided under another protocol")

@@ -20,6 +20,7 @@ from protocols.plan import Plan
 from protocols.state import State
 from sites import keys, policy
 from sites.database import table
+from sites.register import register
 from sites.releases import find_release, plan_of
 from sites.snapshot import Loaded, experiment_values
 from sites.tables import Experiment, ExperimentSite, Site, Tally
@@ -57,6 +58,7 @@ def launched(
     decision = decide(plan, State(), Launch(by, tuple(places), kept, title or "", of), now)
     row = _insert(connection, release, title or "", decision.state, by, now)
     _insert_sites(connection, row["id"], plan, places)
+    register(connection, row["code"], by, now)
     return Loaded(row, plan, State(sites=dict(decision.state.sites))), decision
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.resources import files
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, insert, select
 
 from protocols.conditions import evaluate_apart_by
-from protocols.errors import InvalidProtocol, Problem, Refused, UnknownThing
+from protocols.errors import InsituError, InvalidProtocol, Problem, Refused, UnknownThing
 from protocols.model import Protocol, canonical, content_hash, limited
 from protocols.phrase import Phrase
 from protocols.plan import Plan
@@ -30,10 +31,25 @@ _plans: dict[str, Plan] = {}
 evaluate_apart_by(apart.evaluate)
 
 
+class AlteredProtocol(InsituError):
+    """A released protocol is not what it was released as."""
+
+
 def plan_of(connection: Connection, protocol_hash: str) -> Plan:
-    """The compiled protocol of a hash, made once per process. What a hash names never changes, so it never grows stale."""
+    """The compiled protocol of a hash, made once per process. What a hash names never changes, so it never grows stale.
+
+    Raises AlteredProtocol when it is missing, or is not what its hash says: nothing is decided on it.
+    """
     if protocol_hash not in _plans:
-        content = connection.execute(select(_RELEASE.c.content).where(_RELEASE.c.hash == protocol_hash)).scalar_one()
+        content = connection.execute(select(_RELEASE.c.content).where(_RELEASE.c.hash == protocol_hash)).scalar()
+        if content is None or hashlib.sha256(content.encode()).hexdigest() != protocol_hash:
+            raise AlteredProtocol(
+                Phrase(
+                    "The protocol {hash} was changed in the database outside insitu, or is missing there: nothing is decided on it. "
+                    "Run `insitu verify`, and put it back from a backup.",
+                    hash=protocol_hash,
+                )
+            )
         _plans[protocol_hash] = Plan(Protocol.model_validate_json(content), protocol_hash)
     return _plans[protocol_hash]
 

@@ -16,7 +16,8 @@ class Settings:
     """`database_url` is a SQLAlchemy address; `mail_url` an Apprise `mailto://` or `mailtos://` address without recipient, or "".
 
     `channels` are the schemes of Apprise that a person's channel may have; where a scheme leaves the host to whoever writes the
-    address, the entry names it too: `ntfys://ntfy.example.org`, or `ntfys://*` for any.
+    address, the entry names it too: `ntfys://ntfy.example.org`, or `ntfys://*` for any. `anchors` is the folder of the anchors, None where
+    another machine keeps them; `anchor_mail_to` the people they are mailed to.
     """
 
     data: Path
@@ -28,6 +29,8 @@ class Settings:
     locale: str = "fr"
     key: str = field(default="", repr=False)
     channels: tuple[str, ...] = CHANNELS
+    anchors: Path | None = None
+    anchor_mail_to: tuple[str, ...] = ()
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = field(default="", repr=False)
@@ -57,6 +60,8 @@ class Settings:
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),
+            anchors=_anchors(given.get("INSITU_ANCHORS", "").strip(), home),
+            anchor_mail_to=_words(given.get("INSITU_ANCHOR_MAIL_TO", "")),
             channels=_words(given["INSITU_CHANNELS"]) if "INSITU_CHANNELS" in given else CHANNELS,
             oidc_issuer=given.get("INSITU_OIDC_ISSUER", ""),
             oidc_client_id=given.get("INSITU_OIDC_CLIENT_ID", ""),
@@ -72,3 +77,8 @@ class Settings:
 def _words(text: str) -> tuple[str, ...]:
     """The words of a setting, by spaces or commas."""
     return tuple(text.replace(",", " ").split())
+
+
+def _anchors(given: str, home: Path) -> Path | None:
+    """The folder of the anchors: in the data folder unless it is said elsewhere, or `none`."""
+    return None if given.lower() == "none" else Path(given or home / "anchors").expanduser().resolve()

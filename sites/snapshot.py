@@ -271,14 +271,15 @@ def _past_round(loaded: Loaded, step: StepState) -> dict[str, Any]:
     return _keyed(loaded.id, step) | {"round": step.round, "status": step.status.value, "snapshot": kept}
 
 
-def _pairs(suspensions: Iterable[Suspension]) -> list[list[str]]:
+def pairs(suspensions: Iterable[Suspension]) -> list[list[str]]:
+    """Suspensions as their column keeps them."""
     return [[pause.start.isoformat(), pause.end.isoformat()] for pause in suspensions]
 
 
 def _save_sites(connection: Connection, loaded: Loaded, after: State) -> None:
     for code, site in after.sites.items():
         if loaded.state.sites.get(code) is not site:
-            values = {"state": site.state.value, "held_at": site.held_at, "suspensions": _pairs(site.suspensions)}
+            values = {"state": site.state.value, "held_at": site.held_at, "suspensions": pairs(site.suspensions)}
             connection.execute(update(_SITE).where(_SITE.c.experiment_id == loaded.id, _SITE.c.site == code).values(values))
 
 
@@ -296,5 +297,5 @@ def experiment_values(state: State) -> dict[str, Any]:
         "stopped": state.stopped,
         "pending": state.pending,
         "held_at": state.held_at,
-        "suspensions": _pairs(state.suspensions),
+        "suspensions": pairs(state.suspensions),
     }

@@ -36,6 +36,12 @@ class Postgres:
         self._do(f"CREATE DATABASE {name} TEMPLATE template_insitu")
         return name
 
+    def empty(self) -> str:
+        """The name of a new database without tables."""
+        name = f"test_{next(self._numbers)}"
+        self._do(f"CREATE DATABASE {name}")
+        return name
+
     def drop(self, name: str) -> None:
         self._do(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

@@ -53,6 +53,16 @@ class Opened:
 
         return Ledger(self.database, SystemClock())
 
+    def text(self, message: str) -> str:
+        """A message in this terminal's language; the catalogues are read only then."""
+        from protocols.phrase import Phrase
+
+        if self.locale == "en" or not isinstance(message, Phrase):
+            return message
+        from insitu.entrance.language import language
+
+        return str(language(self.locale).text(message))
+
     def word(self, key: str, **values: object) -> str:
         return word(key, self.locale, **values)
 

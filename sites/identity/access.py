@@ -59,6 +59,7 @@ class AccessKind(StrEnum):
     CONTACT_CHANGED = "ContactChanged"  # an address, a channel or the hours someone wants to be told in
     PERSON_CHANGED = "PersonChanged"
     SITE_CHANGED = "SiteChanged"
+    ANCHORED = "Anchored"  # the heads of all journals were signed outside the database
     EXPORTED = "Exported"  # a journal, a manifest or a list left the house as a file
     ACCESS_REVIEWED = "AccessReviewed"  # a manager went through who may do what
 
@@ -80,7 +81,7 @@ def note(connection: Connection, kind: AccessKind, at: datetime, *, person: str 
         "data": compact(data),
         "previous": last.hash if last else "",
     }
-    connection.execute(insert(_ACCESS).values(row | {"hash": _hash(row)}))
+    connection.execute(insert(_ACCESS).values(row | {"hash": row_hash(row)}))
 
 
 def in_place_of(*persons: str) -> dict[str, Any]:
@@ -108,19 +109,22 @@ def verify(database: Database) -> dict[str, Any]:
     """Recompute the chain: `{"ok", "entries", "first_bad"}`, the number of the first row that does not fit or None."""
     count, head = 0, ""
     with database.read() as connection:
-        for row in _rows(connection):
+        for row in rows(connection):
             count += 1
-            if (row["seq"], row["previous"]) != (count, head) or row["hash"] != _hash(row):
+            if (row["seq"], row["previous"]) != (count, head) or row["hash"] != row_hash(row):
                 return {"ok": False, "entries": count, "first_bad": row["seq"]}
             head = row["hash"]
     return {"ok": True, "entries": count, "first_bad": None}
 
 
-def _rows(connection: Connection) -> Iterator[dict[str, Any]]:
-    return (dict(row) for row in connection.execute(select(_ACCESS).order_by(_ACCESS.c.seq)).mappings())
+def rows(connection: Connection) -> Iterator[dict[str, Any]]:
+    """Every row, oldest first."""
+    query = select(_ACCESS).order_by(_ACCESS.c.seq)
+    with connection.execute(query, execution_options={"yield_per": 500}) as found:
+        yield from (dict(row) for row in found.mappings())
 
 
-def _hash(row: dict[str, Any]) -> str:
+def row_hash(row: dict[str, Any]) -> str:
     at: datetime = row["at"]
     content = [at.astimezone(UTC).isoformat(), *(row[name] for name in ("seq", "kind", "person", "by", "address", "data", "previous"))]
     return hashlib.sha256(orjson.dumps(content)).hexdigest()

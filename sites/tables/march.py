@@ -100,6 +100,18 @@ class Experiment(SQLModel, table=True):
     projected_seq: int = 0
 
 
+class RegisterRow(SQLModel, table=True):
+    """The register of experiments: append-only, hash-chained as the journals are (`sites.register`)."""
+
+    __tablename__ = "register"
+    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    code: str = Field(max_length=64)
+    by: str = ""
+    at: datetime = Field(sa_column=instant())
+    previous: str
+    hash: str
+
+
 class ExperimentSite(SQLModel, table=True):
     """A site's part in an experiment, with the site as it was at launch."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +14,7 @@ from sqlalchemy import insert
 from visit import Visit, doors_on
 
 from sites import registry
+from sites.anchors.keeper import Keeper
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.access import entries
@@ -23,7 +26,7 @@ PAGES = (
 )
 WHOLE = (
     *("/admin/import", "/admin/new-site", "/admin/sites/CAEN", "/admin/new-person", "/admin/people/nurse.caen/edit"),
-    *("/admin/people/nurse.caen/notices", "/admin/access/journal", "/admin/registry.yaml"),
+    *("/admin/people/nurse.caen/notices", "/admin/access/journal", "/admin/anchors", "/admin/registry.yaml"),
     *("/admin/sites.csv", "/admin/people.csv", "/admin/assignments.csv"),
 )
 
@@ -295,6 +298,21 @@ def test_the_journal_is_narrowed_paged_and_verified(office: Office) -> None:
     (later,) = re.findall(r'rel="next" href="([^"]+)"', text)
     assert visit.get(later.replace("&amp;", "&")).status_code == 200
     assert "none was changed" in visit.post("/admin/access/journal", of="/admin/access/journal").text
+
+
+def test_the_page_of_the_anchors_shows_the_key_and_its_fingerprint(office: Office, tmp_path: Path) -> None:
+    assert "another does" in office.visit().get("/admin/anchors").text
+    doors = office.doors
+    settings = replace(doors.settings, data=tmp_path, anchors=tmp_path / "anchors")
+    keeping = Office(replace(doors, settings=settings), office.ours, office.theirs)
+    assert "none yet" in keeping.visit().get("/admin/anchors").text
+    line = Keeper(doors.database, doors.clock, settings).anchor()
+    text = keeping.visit().get("/admin/anchors").text
+    assert [
+        word for word in (line.key.replace("+", "&#43;"), line.signer, line.hash, line.date) if word not in text.replace("+", "&#43;")
+    ] == []
+    (tmp_path / "anchor-key").write_text("no key")
+    assert "cannot be read" in keeping.visit().get("/admin/anchors").text
 
 
 # ------------------------------------------------------------------ deputies and conflicts

@@ -118,7 +118,14 @@ def test_the_journal_is_listed_and_verifies(terminal: Terminal) -> None:
     code = terminal.launch()
     facts = terminal.json("journal", code)
     assert [fact["kind"] for fact in facts] == ["ExperimentLaunched", "StepOpened"]
-    assert terminal.json("verify") == {"ok": True, "experiments": 1, "facts": 2, "first_bad": None}
+    found = terminal.json("verify")
+    assert {name: found[name] for name in ("ok", "experiments", "facts", "first_bad")} == {
+        "ok": True,
+        "experiments": 1,
+        "facts": 2,
+        "first_bad": None,
+    }
+    assert (found["findings"], found["anchors"]["last"]) == ([], None)
     assert terminal.json("verify", code)["facts"] == 2
 
 
@@ -131,6 +138,33 @@ def test_verify_leaves_with_1_when_a_fact_was_changed(terminal: Terminal) -> Non
     said = terminal.type("verify", "--json")
     assert (said.status, said.json["ok"], said.json["first_bad"]["seq"]) == (1, False, 1)
     assert "fact 1" in terminal.type("verify").err
+
+
+def test_what_verifying_finds_is_said_where_it_is(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    code = terminal.launch()
+    with sqlite3.connect(terminal.data / "insitu.db") as connection:
+        connection.execute("UPDATE step SET status = 'passed'")
+    assert f"{code}, protocol_review: its status is kept as passed, its facts give open." in terminal.type("verify").err
+    monkeypatch.setenv("INSITU_LOCALE", "fr")
+    assert f"{code}, protocol_review : son statut est noté franchi, ses faits donnent ouvert." in terminal.type("verify").err
+
+
+def test_an_anchor_is_made_by_hand_and_verified(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.launch()
+    assert "No anchors here" in terminal.type("verify").out
+    made = terminal.json("anchor")
+    assert (made["number"], made["count"], made["next_key"]) == (1, 2, "")
+    said = terminal.type("verify").out
+    assert f"All 1 anchors hold; the last, number 1 of {made['date']}, has the hash {made['hash']}." in said
+    assert f"Key {made['signer']}: anchors 1 to 1." in said
+    assert terminal.json("anchor", "--new-key")["next_key"] != ""
+    (terminal.data / "anchors").rename(tmp_path / "share")
+    assert terminal.type("verify", "--anchors", str(tmp_path / "share")).status == 0
+    lost = terminal.type("verify")
+    assert (lost.status, "the access journal tells of anchor 2" in lost.err) == (1, True)
+    assert terminal.type("verify", "--anchors", str(tmp_path / "none")).status == 2
 
 
 def test_a_ledger_is_backed_up_and_restored_elsewhere(terminal: Terminal, tmp_path: Path) -> None:

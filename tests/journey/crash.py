@@ -28,7 +28,7 @@ from flows.server import PrefectServer
 from flows.view import view_of
 from notifications.dispatch import INTERRUPTED
 from protocols.fold import replay
-from sites import inbox
+from sites import inbox, verification
 from sites.database import Database, table
 from sites.journal import as_fact, facts_of, verify
 from sites.ledger import Ledger
@@ -242,6 +242,7 @@ class House:
     def check_facts(self) -> None:
         """The chain holds, nothing happened twice, and the journal adds up to the snapshot."""
         assert verify(self.database)["first_bad"] is None
+        assert verification.verify(self.database)["findings"] == []
         once = ("ExperimentLaunched", "StepOpened", "GatePassed", "GateReturned", "CheckpointCompleted", "ActionDone", "ExperimentClosed")
         columns = (_FACT.c.experiment_id, _FACT.c.kind, _FACT.c.step, _FACT.c.site, _FACT.c.round)
         times = self.rows(select(*columns, func.count().label("times")).where(_FACT.c.kind.in_(once)).group_by(*columns))

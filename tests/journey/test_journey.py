@@ -22,7 +22,7 @@ from flows.client import Prefect, Run
 from flows.payloads import GATE_KEY
 from flows.server import PrefectServer
 from insitu import services
-from sites import inbox, registry, releases
+from sites import inbox, registry, releases, verification
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.journal import verify
@@ -268,3 +268,4 @@ def closed(journey: Journey) -> None:
     assert not any(asked in subject for asked in ("à signer", "à compléter") for subject in journey.mail("y.payet"))
     assert journey.status("cnil_authorisation") == "skipped"
     assert verify(journey.database)["ok"]
+    assert verification.verify(journey.database)["findings"] == []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 from world import KEY, World, crash_while_sending
 
 from notifications.attempts import GIVE_UP_AFTER_ATTEMPTS, LEASE, LONGEST_BACK_OFF, back_off
+from sites.anchors.keeper import Keeper
 from sites.database import table
 from sites.identity.keys import Key
 from sites.identity.links import Purpose, create_link, open_link, path_of, revoke_link, use_link
 from sites.letters import owe_letter
+from sites.settings import Settings
 from sites.tables import Letter
 
 HOUR = timedelta(hours=1)
@@ -58,6 +61,19 @@ def test_no_working_address_lies_in_the_database(world: World) -> None:
     with world.database.read() as connection:
         rows = connection.execute(select(table(Letter))).all()
     assert token not in str(rows)
+
+
+def test_an_anchor_goes_by_mail_with_all_that_proves_it(world: World, tmp_path: Path) -> None:
+    world.change("alice", channels=["ntfys://a-topic-that-anybody-reads"])
+    settings = Settings(tmp_path, world.database.url, anchors=tmp_path / "anchors", anchor_mail_to=("alice", "bob"))
+    world.launch()
+    world.dispatch()
+    line = Keeper(world.database, world.clock, settings).anchor()
+    assert world.dispatch() == ["alice", "bob"]
+    text = "".join(text_of(world).split())  # as a mail program may break it
+    assert [one for one in (line.hash, line.root, line.signer, line.key, line.text.decode()) if one not in text] == []
+    assert world.dispatch() == []
+    assert "ancrage 1 du 2026-03-02" in [str(mail["Subject"]) for mail in world.mailbox.mails]
 
 
 def test_each_reads_their_own_language(world: World) -> None:

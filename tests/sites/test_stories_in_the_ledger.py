@@ -22,7 +22,7 @@ from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InsituError
 from protocols.fold import replay
-from sites import inbox, releases
+from sites import inbox, releases, verification
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.journal import as_fact, facts_of, verify
@@ -209,3 +209,4 @@ def assert_the_journal_gives_the_snapshot(database: Database, code: str) -> None
     assert {step: told.through.get(step, 0) for step in kept.plan.joined} == {
         step: kept.state.through.get(step, 0) for step in kept.plan.joined
     }
+    assert verification.verify(database)["findings"] == []

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from insitu.web.admin import (
     access,
     accounts,
+    anchors,
     assignments,
     conflicts,
     delegations,
@@ -37,6 +38,7 @@ _ROOMS = (
     conflicts,
     access,
     journal,
+    anchors,
 )
 for _room in _ROOMS:
     router.include_router(_room.router)

@@ -69,6 +69,7 @@ KINDS: dict[str, str] = {
     AccessKind.CONTACT_CHANGED: N_("Contact details changed"),
     AccessKind.PERSON_CHANGED: N_("Person changed"),
     AccessKind.SITE_CHANGED: N_("Site changed"),
+    AccessKind.ANCHORED: N_("Journals anchored"),
     AccessKind.EXPORTED: N_("Exported as a file"),
     AccessKind.ACCESS_REVIEWED: N_("Access reviewed"),
 }

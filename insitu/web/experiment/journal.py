@@ -21,8 +21,8 @@ from insitu.web.experiment.frame import address_of, experiment_page, number, rol
 from insitu.web.experiment.telling import KINDS, tell
 from sites.disclosure import journal as facts_of
 from sites.identity.access import AccessKind, in_place_of, note
-from sites.journal import verify
 from sites.names import names
+from sites.verification import verify
 
 router = APIRouter()
 
@@ -67,7 +67,7 @@ def day(text: str) -> date | None:
 
 @router.get("/experiments/{code}/journal")
 def journal(request: Request, seen: SeesExperiment, after: str = "", before: str = "", check: str = "") -> Response:
-    """The newest facts first, 50 a page; `check` checks the chain of all of them."""
+    """The newest facts first, 50 a page; `check` verifies all of them, and what they give."""
     chosen = Chosen.of(request, seen)
     found, earlier, later = _turned(seen, chosen, number(after), number(before))
     with seen.visitor.doors.database.read() as connection:
@@ -116,9 +116,11 @@ def _in_words(request: Request, seen: Seen, facts: Iterable[Mapping[str, Any]], 
 
 
 def _checked(seen: Seen) -> dict[str, Any]:
-    """Whether the chain holds; how many facts there are, and which is bad, only for those who see every site."""
+    """Whether the chain holds and gives what is kept; how many facts there are, and what is bad, only for those who see every site."""
     found = verify(seen.visitor.doors.database, seen.code)
-    return found if seen.access.sees_every_site and not seen.access.is_aggregate else {"ok": found["ok"], "facts": None, "first_bad": None}
+    if seen.access.sees_every_site and not seen.access.is_aggregate:
+        return found
+    return {"ok": found["ok"], "facts": None, "first_bad": None, "findings": []}
 
 
 # ------------------------------------------------------------------ as files
