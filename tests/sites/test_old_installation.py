@@ -20,6 +20,7 @@ from sites.backup import MANIFEST, Digest, restore
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.ledger import Ledger
+from sites.signing import unasked
 from sites.tables import AccessRow, Experiment
 from sites.verification import verify
 
@@ -74,7 +75,7 @@ def play_on(database: Database) -> None:
     assert ledger.fire_timers(1000) > 0
     agreed = {"signed_on": "2026-12-01", "insurance_checked": True}
     assert ledger.complete("TELEREHAB-HIP-1:site_agreement:METZ:1", agreed, "site_coordinator")["gate"] == "passed"
-    assert ledger.sign("ED-TRIAGE-AI-1:retro_validation::1", "methodologist")["gate"] == "passed"
+    assert ledger.sign("ED-TRIAGE-AI-1:retro_validation::1", "methodologist", prove=unasked)["gate"] == "passed"
     assert ledger.release("SWALLOWING-SENSOR-NURSING-HOME-1", "project_manager", "The sensors are back")["state"] == "running"
     ledger.retry_action("TELEREHAB-HIP-2:ethics::1", "project_manager")
     (owed,) = inbox.owed_actions(database, "TELEREHAB-HIP-2", "")
