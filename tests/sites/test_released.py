@@ -154,6 +154,24 @@ def test_what_is_evaluated_apart_says_why_it_fails() -> None:
         apart.evaluate("1 + 1", {})
 
 
+def test_a_field_or_a_step_whose_condition_takes_too_long_is_asked_all_the_same(ledger: Ledger, registry: None) -> None:
+    """What is hidden is not kept, and what is skipped is never asked: neither may follow from what nobody could read."""
+    long = "true"
+    for number in range(9):
+        long = f"[1,2,3,4,5,6,7,8,9,10].all(x{number}, {long})"
+    text = asked(**{"pass": "answers.sound"}).replace(
+        "type: number, label: {fr: Inclus", f"type: number, show_if: '{long}', label: {{fr: Inclus"
+    )
+    text = text.replace("after: [review]", f"after: [review]\n    when: '{long}'")
+    as_before(ledger.database, text)
+    code = ledger.launch("asked", ["CAEN"], {}, "project_manager")["code"]
+    ledger.complete(f"{code}:review::1", {"sound": True, "included": 3}, "methodologist")
+    found = inbox.checkpoint(ledger.database, f"{code}:review::1", ledger.clock.now(), person="methodologist", locale="en")
+    assert found["answers"]["included"] == 3
+    gates = inbox.status(ledger.database, code, ledger.clock.now(), locale="en")["gates"]
+    assert {gate["step"]: gate["status"] for gate in gates} == {"review": "passed", "closure": "open"}
+
+
 # ------------------------------------------------------------------ new and released
 
 
