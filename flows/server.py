@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from flows.client import Prefect, PrefectUnavailable
+from flows.lock import VARIABLE, lock_of
+from flows.prefect_app import Names, more_hosts
 
 START_LIMIT_S = 90  # the first start creates Prefect's database
 STOP_LIMIT_S = 10
@@ -24,7 +26,7 @@ SETTINGS = {
     # It reads every waiting run every 5 s; deadlines are the ledger's own.
     "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
-    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 
 
@@ -37,21 +39,51 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise PrefectUnavailable(f"No free port was found on {host} between 20000 and 32000.")
 
 
-class PrefectServer:
-    """A Prefect server with its own home in `home`; `port` 0 picks a free one. Use it as a context manager, or start and stop it."""
+def seat(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port for a server of ours, which listens on one of its own beside it. Raises OSError when it is taken.
 
-    def __init__(self, home: Path, port: int = 0, host: str = "127.0.0.1") -> None:
+    While it is open no other account can listen there, even while our server is down, and hear the password that our clients send.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as alone, ExitStack() as unless_kept:
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past connections of a server that was there may linger
+        alone.bind((host, port))  # fails beside any other, one of ours too
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept = unless_kept.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # shares with sockets of this account alone
+        kept.bind((host, port))
+        unless_kept.pop_all()
+    return kept
+
+
+class PrefectServer:
+    """A Prefect server with its own home in `home`; `port` 0 picks a free one. Use it as a context manager, or start and stop it.
+
+    `ui_url` is where people open its pages, when that is not where it listens: a proxy's address. `lock` is what opens its API.
+    """
+
+    def __init__(self, home: Path, port: int = 0, host: str = "127.0.0.1", ui_url: str = "") -> None:
         self.home, self.host = home, host
         self.port = port or free_port(host)
+        self._ui_url = ui_url.rstrip("/")
+        self._seat: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def address(self) -> str:
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+    @property
     def ui_url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return self._ui_url or self.address
 
     @property
     def api_url(self) -> str:
-        return f"{self.ui_url}/api"
+        return f"{self.address}/api"
+
+    @property
+    def lock(self) -> str:
+        return lock_of(self.home)
 
     @property
     def log_file(self) -> Path:
@@ -64,22 +96,37 @@ class PrefectServer:
     def start(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Start it and wait until it answers. Raises PrefectUnavailable with the end of its log when it does not."""
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", self.host, "--port", str(self.port)]
+        self.home.chmod(0o700)
+        self._take_seat()
+        # -P: what lies in the folder it happens to be started in is not imported.
+        command = [sys.executable, "-P", "-m", "flows.prefect_app", "--host", self.host, "--port", str(self.port)]
         with self.log_file.open("ab") as log:
             # A group of its own: Ctrl-C reaches us alone, and we stop it once nothing needs it any more.
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter
-                command, env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command, env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True, umask=0o077
             )
         self._wait(should_stop)
 
+    def _take_seat(self) -> None:
+        if self._seat is None:
+            try:
+                self._seat = seat(self.host, self.port)
+            except OSError as error:
+                raise PrefectUnavailable(f"The Prefect server did not start on {self.address}: {error.strerror}.") from None
+
+    def _leave_seat(self) -> None:
+        if self._seat is not None:
+            self._seat.close()
+            self._seat = None
+
     def _wait(self, should_stop: Callable[[], bool]) -> None:
-        prefect, limit = Prefect(self.api_url), time.monotonic() + START_LIMIT_S
+        prefect, limit = Prefect(self.api_url, lock=self.lock), time.monotonic() + START_LIMIT_S
         try:
             while not (self.is_running and prefect.is_up() and self._answers(prefect)):
                 if not self.is_running or time.monotonic() > limit:
                     self.stop()
                     raise PrefectUnavailable(
-                        f"The Prefect server did not start on {self.ui_url}; the end of {self.log_file}:\n{self._tail()}"
+                        f"The Prefect server did not start on {self.address}; the end of {self.log_file}:\n{self._tail()}"
                     )
                 if should_stop():
                     return
@@ -94,6 +141,7 @@ class PrefectServer:
 
     def stop(self) -> None:
         """End it, politely first; nothing happens when it has ended."""
+        self._leave_seat()
         if self._process is None:
             return
         self._process.terminate()
@@ -114,7 +162,10 @@ class PrefectServer:
     def _environment(self) -> dict[str, str]:
         """Ours, without any Prefect setting of the user's own, which could point it at another database."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        own = {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": self.api_url}
+        own = {"PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.api_url, "PREFECT_UI_API_URL": f"{self.ui_url}/api"}
+        # Kept from other accounts: they see a process's arguments, not its environment.
+        own |= {"PREFECT_SERVER_API_AUTH_STRING": self.lock, VARIABLE: self.lock}
+        own["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(sorted(Names.of(self.ui_url, self.port, more_hosts()).origins))
         database = {name: os.environ[name] for name in ("PREFECT_API_DATABASE_CONNECTION_URL",) if name in os.environ}
         return inherited | SETTINGS | own | database
 

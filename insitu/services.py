@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.lock import VARIABLE, lock_of
 from insitu.words import terminal_locale, word
 from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
@@ -126,6 +127,8 @@ def _prefect_environment(settings: Settings) -> Iterator[None]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if not settings.prefect_api_url:
+        defaults |= {VARIABLE: lock_of(prefect_home(settings.data))}
     added = {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -150,6 +153,11 @@ def _prefect(settings: Settings, say: Say) -> Iterator[Settings]:
         yield replace(settings, prefect_api_url=server.api_url, prefect_ui_url=server.ui_url)
 
 
+def prefect_home(data: Path) -> Path:
+    """Where a Prefect server of insitu's own keeps what it needs, its password among it."""
+    return data / "prefect" / "server"
+
+
 def _started(stack: ExitStack, settings: Settings, say: Say) -> PrefectServer:
     """A Prefect server on its usual port, or on another when somebody took that one while ours was starting; the stack stops it."""
     from flows.client import PrefectUnavailable
@@ -159,9 +167,9 @@ def _started(stack: ExitStack, settings: Settings, say: Say) -> PrefectServer:
     stack.callback(over.set)
 
     def start(port: int) -> PrefectServer:
-        server = PrefectServer(settings.data / "prefect" / "server", port)
+        server = PrefectServer(prefect_home(settings.data), port, ui_url=settings.prefect_ui_url)
         stack.callback(server.stop)
-        say(word("up_starting", terminal_locale(), url=server.ui_url))
+        say(word("up_starting", terminal_locale(), url=server.address))
         server.start()
         return server
 

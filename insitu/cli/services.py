@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insitu.cli.opening import Data, Json, Opened, opened
+from insitu.cli.opening import Data, Json, Opened, given_first, opened
 
 if TYPE_CHECKING:
     from insitu.entrance.doors import Doors
@@ -34,6 +36,8 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
             _say(here.word("up_pages", url=running.settings.public_url))
             _say(here.word("up_api", url=running.settings.public_url))
             _say(here.word("up_prefect", url=running.settings.prefect_ui_url))
+            if not here.settings.prefect_api_url:
+                _say(here.word("up_prefect_password", command=_with_data("insitu prefect password", data)))
             _say(here.word("up_data", data=here.settings.data))
             if not here.settings.mail_url:
                 _say(here.word("up_no_mail"))
@@ -42,6 +46,12 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
             _say(here.word("up_stop"))
             stop.wait()
             _say(here.word("stopping"))
+
+
+def _with_data(command: str, data: Path | None) -> str:
+    """The command as it is to be typed for this data folder."""
+    chosen = data or given_first.get()
+    return f"{command} --data {quote(str(chosen))}" if chosen else command
 
 
 def _say(line: str) -> None:
@@ -103,7 +113,6 @@ def demo(
     data: Data = None,
 ) -> None:
     """Play a whole experiment on three sites in a minute, with real mail, on a clock that runs ahead, in a data folder of its own."""
-    from insitu.cli.opening import given_first
     from insitu.demo import show
 
     show(data or given_first.get(), keep=keep, json=json)
