@@ -54,7 +54,7 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
     with ExitStack() as stack:
         door = stack.enter_context(listening(host, port))
         stack.enter_context(alone_in(settings.data))
-        chosen = _with_public_url(settings, door)
+        chosen = at_door(settings, door)
         with _prefect_environment(settings):
             chosen = stack.enter_context(_prefect(chosen, say))
             from insitu.entrance.doors import Doors
@@ -98,9 +98,13 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _with_public_url(settings: Settings, door: socket.socket) -> Settings:
-    """The links in messages lead here, unless INSITU_PUBLIC_URL says otherwise."""
-    return settings if os.environ.get("INSITU_PUBLIC_URL") else replace(settings, public_url=address(door))
+def at_door(settings: Settings, door: socket.socket) -> Settings:
+    """The settings with links that lead to this door, unless INSITU_PUBLIC_URL says otherwise; later commands then print the same."""
+    if os.environ.get("INSITU_PUBLIC_URL"):
+        return settings
+    served = replace(settings, public_url=address(door))
+    served.remember_public_url()
+    return served
 
 
 def address(door: socket.socket) -> str:
@@ -271,7 +275,9 @@ def _server(doors: Doors) -> Any:
 
     from insitu.app import create_app
 
-    return uvicorn.Server(uvicorn.Config(create_app(doors), log_level="warning", access_log=False, timeout_graceful_shutdown=5))
+    # Its own reading of a proxy's headers believes whatever runs on this machine; ours believes those that are named.
+    config = uvicorn.Config(create_app(doors), log_level="warning", access_log=False, timeout_graceful_shutdown=5, proxy_headers=False)
+    return uvicorn.Server(config)
 
 
 # ------------------------------------------------------------------ one part each

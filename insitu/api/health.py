@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from fastapi import Request, Response
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from insitu.api.route import noun
 from insitu.api.shapes.common import Shown
@@ -16,14 +16,17 @@ from sites.database import is_alive
 
 router = noun("health")
 
+EXAMPLE: dict[str, Any] = {"status": "ok", "database": True, "unnamed_proxy": False, "version": "0.1.0"}
+
 
 class Health(Shown):
     """Whether the ledger answers."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok", "database": True, "version": "0.1.0"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     status: Literal["ok", "unavailable"]
     database: bool
+    unnamed_proxy: bool = Field(description="Whether a proxy passed requests on that INSITU_TRUSTED_PROXIES does not name.")
     version: str
 
 
@@ -40,4 +43,9 @@ def health(request: Request, response: Response, _: Anyone) -> dict[str, Any]:
     """
     alive = is_alive(doors_of(request).database)
     response.status_code = 200 if alive else 503
-    return {"status": "ok" if alive else "unavailable", "database": alive, "version": version("insitu")}
+    return {
+        "status": "ok" if alive else "unavailable",
+        "database": alive,
+        "unnamed_proxy": bool(request.app.state.unnamed_proxies),
+        "version": version("insitu"),
+    }

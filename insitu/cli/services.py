@@ -77,11 +77,12 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
 
     here = opened(data)
     with services.until_told_to_stop() as stop, services.listening(host, port) as door:
-        doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
+        settings = services.at_door(here.settings, door)
+        doors = Doors.of(settings, here.database, here.ledger, loopback=services.is_loopback(door))
         with services.serving(doors, door):
-            _say(here.word("up_pages", url=services.address(door)))
-            _say(here.word("up_api", url=services.address(door)))
-            _say_first(here, doors, services.address(door))
+            _say(here.word("up_pages", url=settings.public_url))
+            _say(here.word("up_api", url=settings.public_url))
+            _say_first(here, doors, settings.public_url)
             stop.wait()
 
 

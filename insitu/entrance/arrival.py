@@ -11,15 +11,10 @@ from fastapi import Request, Response
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import BEFORE_SIGN_IN
 from insitu.entrance.page import go_to, own_address
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of, is_secure
 from insitu.entrance.visitor import COOKIE, session_of
 from sites.identity.keys import Key
 from sites.identity.sessions import end_sessions, open_session
-
-
-def is_secure(request: Request) -> bool:
-    """Whether this installation is reached by https, as the request or its public address says."""
-    return request.url.scheme == "https" or doors_of(request).settings.public_url.startswith("https://")
 
 
 def let_in(request: Request, person: str, to: str, *, method: str, proven_at: datetime | None = None) -> Response:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import BEFORE_SIGN_IN, FIELD, form_token, owner_of
 from insitu.entrance.language import Language, language, preferred
+from insitu.entrance.sender import is_secure
 from insitu.entrance.visitor import visitor_of
 
 LANGUAGE_COOKIE = "insitu-language"
@@ -33,7 +34,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     content = fragment(request, template, said=said, **values)
     answer = HTMLResponse(content, status)
     if before:
-        answer.set_cookie(BEFORE_SIGN_IN, before, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        answer.set_cookie(BEFORE_SIGN_IN, before, httponly=True, samesite="lax", secure=is_secure(request))
     if said:
         answer.delete_cookie(SAID)
     return answer
@@ -72,7 +73,7 @@ def go_to(request: Request, address: str, said: str = "") -> RedirectResponse:
     answer = RedirectResponse(address, 303)
     if said:
         told = doors_of(request).key.sign("said", language_of(request).text(said))
-        answer.set_cookie(SAID, told, max_age=60, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        answer.set_cookie(SAID, told, max_age=60, httponly=True, samesite="lax", secure=is_secure(request))
     return answer
 
 

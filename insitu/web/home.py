@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from insitu.entrance.guard import Posted
 from insitu.entrance.page import LANGUAGE_COOKIE, go_to, own_address, page
+from insitu.entrance.sender import is_secure
 from insitu.entrance.visitor import Anyone, visitor_of
 from protocols.model import LOCALES
 
@@ -24,7 +25,7 @@ def choose_language(request: Request, _: Anyone, form: Posted) -> Response:
     answer = go_to(request, own_address(str(form.get("to", "/"))))
     chosen = str(form.get("language", ""))
     if chosen in LOCALES:
-        answer.set_cookie(LANGUAGE_COOKIE, chosen, max_age=365 * 24 * 3600, samesite="lax", secure=request.url.scheme == "https")
+        answer.set_cookie(LANGUAGE_COOKIE, chosen, max_age=365 * 24 * 3600, samesite="lax", secure=is_secure(request))
     return answer
 
 

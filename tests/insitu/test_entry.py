@@ -11,8 +11,10 @@ from urllib.parse import quote
 import pyotp
 import pytest
 from sqlalchemy import select
+from starlette.types import ASGIApp, Receive, Scope, Send
 from visit import Visit, doors_on
 
+from insitu.app import create_app
 from insitu.entrance.doors import Doors
 from insitu.entrance.guard import BEFORE_SIGN_IN
 from insitu.entrance.setup import code_to_print, setup_code
@@ -120,6 +122,15 @@ def test_a_session_is_a_new_one_whatever_cookie_the_browser_brought(visit: Visit
     assert old.get("/account").status_code == 303
 
 
+def behind_a_silent_proxy(app: ASGIApp) -> ASGIApp:
+    """The application as it is asked by a proxy that took TLS off and says nothing of it."""
+
+    async def passed(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope if scope["type"] != "http" else {**scope, "scheme": "http"}, receive, send)
+
+    return passed
+
+
 def test_the_cookie_is_out_of_reach_of_scripts_other_sites_and_plain_connections(doors: Doors) -> None:
     answer = Visit(doors).post("/sign-in", {"name": NURSE, "password": GOOD}, of="/sign-in")
     given = next(one for one in answer.headers.get_list("set-cookie") if one.startswith(f"{COOKIE}="))
@@ -127,7 +138,10 @@ def test_the_cookie_is_out_of_reach_of_scripts_other_sites_and_plain_connections
     assert "Domain" not in given
     assert "Secure" not in given
     public = doors_on(doors.database, doors.clock, public_url="https://insitu.example.org")  # type: ignore[arg-type]
-    answer = Visit(public).post("/sign-in", {"name": NURSE, "password": GOOD}, of="/sign-in")
+    browser = Visit(public, app=behind_a_silent_proxy(create_app(public)))
+    browser.client.base_url = "https://insitu.example.org"  # type: ignore[assignment]
+    assert all("Secure" in one for one in browser.get("/sign-in").headers.get_list("set-cookie"))
+    answer = browser.post("/sign-in", {"name": NURSE, "password": GOOD}, of="/sign-in")
     assert "Secure" in next(one for one in answer.headers.get_list("set-cookie") if one.startswith(f"{COOKIE}="))
 
 
