@@ -133,6 +133,7 @@ def seated(host: str, port: int) -> socket.socket:
     """The socket to listen on, beside the one that `flows.server` keeps the port with."""
     door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections inherit it: those that linger hold up no later start
     door.bind((host, port))
     return door
 

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from flows.client import Prefect, PrefectRefused
 from flows.lock import VARIABLE, authorization, lock_of
-from flows.prefect_app import Fence, Names
+from flows.prefect_app import Fence, Names, seated
 from flows.server import PrefectServer, free_port, seat
 
 LAUNCH = "/api/deployments/filter"
@@ -168,8 +168,11 @@ def test_nobody_else_can_take_the_port_while_our_server_is_down() -> None:
             pass
         with socket.socket() as caller, pytest.raises(ConnectionRefusedError):
             caller.connect(("127.0.0.1", port))  # refused at once, not left to wait
-        with socket.socket() as ours:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            ours.bind(("127.0.0.1", port))
-    with seat("127.0.0.1", port):
+        with seated("127.0.0.1", port) as ours, socket.socket() as caller:
+            ours.listen()
+            caller.connect(("127.0.0.1", port))
+            ours.accept()[0].close()  # by the server first: the connection lingers
+        with seated("127.0.0.1", port):  # as after a restart
+            pass
+    with seat("127.0.0.1", port):  # as after another `insitu up`
         pass

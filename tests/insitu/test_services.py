@@ -78,6 +78,15 @@ def csrf_in(page: str) -> str:
     return found[1]
 
 
+def test_prefects_password_is_printed_for_a_server_of_ours_alone(terminal: Terminal) -> None:
+    with running(terminal.data, "prefect", "password") as program:
+        said, _ = program.communicate(timeout=60)
+    assert said.strip() == (terminal.data / "prefect" / "server" / "password").read_text()
+    with running(terminal.data, "prefect", "password", PREFECT_API_URL="http://prefect.example.org/api") as program:
+        said, errors = program.communicate(timeout=60)
+    assert (program.returncode, said, "Whoever runs it" in errors) == (2, "", True)
+
+
 def test_a_public_address_without_its_scheme_starts_nothing(terminal: Terminal) -> None:
     with running(terminal.data, "serve", "--port", "0", INSITU_PUBLIC_URL="insitu.example.org") as program:
         said, errors = program.communicate(timeout=60)
