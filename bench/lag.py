@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing as mp
+import os
 import statistics
 import threading
 import time
@@ -19,6 +20,7 @@ from sqlalchemy import select
 
 from bench import scene
 from flows.client import Prefect
+from flows.lock import VARIABLE
 from flows.server import PrefectServer
 from sites import inbox
 from sites.database import Database, table
@@ -97,6 +99,7 @@ def measure(folder: Path) -> dict[str, Any]:
     """
     database = Database(f"sqlite:///{folder / 'lag.db'}")
     ledger = scene.prepare(database, [scene.linear(GATES), scene.automated(WAKE_UPS + 1)])
+    os.environ.setdefault(VARIABLE, "insitu:bench")  # for the server, and for all who ask it
     with PrefectServer(folder / "prefect") as server:
         settings = Settings(folder / "house", database.url, prefect_api_url=server.api_url, locale="en")
         with _house(settings) as process:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from flows.lock import VARIABLE, authorization, chosen_lock
 from flows.proxies import is_on_this_machine, told_of_proxy
 from protocols.errors import InsituError
 
@@ -66,24 +67,25 @@ class Run:
 
 
 class Prefect:
-    """One Prefect server by the address of its API, such as `http://127.0.0.1:4200/api`.
+    """One Prefect server by the address of its API, such as `http://127.0.0.1:4200/api`; `lock` opens it, else what the environment names.
 
     Every request is safe to repeat. A 5xx is normal (SQLite locked) and a new connection is opened after it. Raises
     PrefectUnavailable when a request keeps failing, PrefectRefused on 4xx; what does not exist is None.
     """
 
-    def __init__(self, api_url: str, pause_s: float = 0.025) -> None:
+    def __init__(self, api_url: str, pause_s: float = 0.025, lock: str = "") -> None:
         self.api_url = api_url.rstrip("/")
+        self._lock = lock or chosen_lock()
         self._pause_s, self._ahead = pause_s, timedelta()
         self._http = self._connect()
 
     def _connect(self) -> httpx.Client:
-        user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
         key = os.environ.get("PREFECT_API_KEY")
+        bearer = f"Bearer {key}" if key else ""
+        allowed = authorization(self._lock) if self._lock else bearer  # as Prefect's own client prefers
         return httpx.Client(
             base_url=f"{self.api_url}/",
-            auth=(user, password) if user else None,
-            headers={"Authorization": f"Bearer {key}"} if key else None,
+            headers={"Authorization": allowed} if allowed else None,
             timeout=httpx.Timeout(30, connect=3),
             trust_env=not is_on_this_machine(self.api_url),  # another machine as Prefect's own client calls it: as the environment says
         )
@@ -118,6 +120,12 @@ class Prefect:
         if response.is_success:
             return response.json() if response.content else {}
         asked = f"{response.request.method} {response.request.url.path}"
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise PrefectRefused(
+                f"Prefect at {self.api_url} asks for a password that it was not given. Set {VARIABLE} to the one its server was started "
+                f"with (PREFECT_SERVER_API_AUTH_STRING); for the server of an `insitu up`, `insitu prefect password` prints it there.",
+                response.status_code,
+            )
         raise PrefectRefused(f"Prefect refused {asked}: {response.status_code} {response.text[:500]}", response.status_code)
 
     # ------------------------------------------------------------------ flow runs

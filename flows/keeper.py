@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -45,10 +44,14 @@ class News:
 
 
 class Keeper:
-    """One Prefect server with its home in `home`. `choose_port` gives the port to try first, 0 for any; `tell` hears what becomes of it."""
+    """One Prefect server with its home in `home`. `choose_port` gives the port to try first, 0 for any; `tell` hears what becomes of it.
 
-    def __init__(self, home: Path, choose_port: Callable[[], int], tell: Callable[[News], None]) -> None:
-        self._home, self._choose_port, self._tell = home, choose_port, tell
+    It keeps its port while it is down, lest another account listen there for the password that our clients send. `ui_url` is where people
+    open its pages, when that is not where it listens.
+    """
+
+    def __init__(self, home: Path, choose_port: Callable[[], int], tell: Callable[[News], None], ui_url: str = "") -> None:
+        self._home, self._choose_port, self._tell, self._ui_url = home, choose_port, tell, ui_url
         self._suspected = threading.Event()
         self._set_aside: tuple[Path, str] | None = None
 
@@ -58,30 +61,33 @@ class Keeper:
 
     def run(self, stop: threading.Event) -> None:
         """Keep it running until `stop`, then stop it."""
-        port, pause_s = self._choose_port(), SHORTEST_PAUSE_S
-        while not stop.is_set():
-            server = PrefectServer(self._home, port)
-            began, has_begun = time.monotonic(), True
-            try:
-                why = self._live(server, stop)
-            except PrefectUnavailable as error:
-                why, has_begun = str(error), False
-            finally:
-                server.stop()
-            self._set_aside = self._set_aside or (None if has_begun else server.set_aside)
-            if stop.is_set():
-                return
-            port = server.port
-            if not _is_free(server):
-                port = self._choose_port()
-                if not has_begun:  # somebody took it while ours was starting
-                    log.info("Port %d was taken meanwhile; Prefect starts on another", server.port)
+        server, pause_s = self._server(), SHORTEST_PAUSE_S
+        try:
+            while not stop.is_set():
+                began, has_begun = time.monotonic(), True
+                try:
+                    why = self._live(server, stop)
+                except PrefectUnavailable as error:
+                    why, has_begun = str(error), False
+                finally:
+                    server.end()
+                self._set_aside = self._set_aside or (None if has_begun else server.set_aside)
+                if stop.is_set():
+                    return
+                if not server.has_port:
+                    log.info("Port %d is taken; Prefect starts on another", server.port)
+                    server = self._server()
                     continue
-            pause_s = SHORTEST_PAUSE_S if time.monotonic() - began > LONG_LIFE_S else pause_s
-            self._say(Kept.AWAY, server, why)
-            log.error("%s It is started again in %.1f s.", why, pause_s)
-            stop.wait(pause_s)
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                pause_s = SHORTEST_PAUSE_S if time.monotonic() - began > LONG_LIFE_S else pause_s
+                self._say(Kept.AWAY, server, why)
+                log.error("%s It is started again in %.1f s.", why, pause_s)
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        finally:
+            server.stop()
+
+    def _server(self) -> PrefectServer:
+        return PrefectServer(self._home, self._choose_port(), ui_url=self._ui_url)
 
     def _live(self, server: PrefectServer, stop: threading.Event) -> str:
         """One life of the server; returns why it ended. Raises PrefectUnavailable when it does not begin."""
@@ -91,7 +97,7 @@ class Keeper:
             return ""
         self._tell(News(Kept.UP, server.api_url, server.ui_url, set_aside=server.set_aside or self._set_aside))
         self._set_aside = None
-        prefect = Prefect(server.api_url)
+        prefect = Prefect(server.api_url, lock=server.lock)
         try:
             return self._watch(server, prefect, stop)
         finally:
@@ -123,14 +129,3 @@ class Keeper:
 
     def _say(self, now: Kept, server: PrefectServer, why: str = "") -> None:
         self._tell(News(now, server.api_url, server.ui_url, why))
-
-
-def _is_free(server: PrefectServer) -> bool:
-    """Whether the server's port can be had again."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((server.host, server.port))
-        except OSError:
-            return False
-    return True

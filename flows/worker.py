@@ -24,12 +24,13 @@ from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.context import SettingsContext, SyncClientContext, get_settings_context
 from prefect.exceptions import Abort, InfrastructureNotAvailable, InfrastructureNotFound, Pause, PrefectSignal
 from prefect.flow_engine import run_flow
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from prefect.settings import temporary_settings
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
 from flows.client import lives
-from flows.deployments import POOL, POOL_TYPE
+from flows.deployments import ENTRYPOINTS, EXPERIMENT, POOL, POOL_TYPE, SITE_TRACK
+from flows.lock import chosen_lock
 from flows.payloads import RESCUED
 from flows.proxies import told_of_proxy
 
@@ -40,11 +41,16 @@ MAX_RETRIES = 8  # of a request to Prefect: about 10 s
 MAX_RETRIES_OF_A_RUN = 60  # two minutes: a run in hand outlives a restart of Prefect, which takes 14 to 41 s
 LONGEST_PAUSE_S = 2  # between two looks while Prefect is away: it is to be right again soon after it answers
 LONG_LIFE_S = 60  # a worker that lived so long starts over without a pause
+REFUSED = "Refused"
 STUCK_AFTER = timedelta(seconds=20)  # longer than a worker needs between taking a run and starting it
 
 log = logging.getLogger("insitu.worker")
 
 Heard = Callable[[BaseException | None], None]
+
+
+class NotOurs(Exception):
+    """A run of something else than insitu's own flows, which this worker neither loads nor runs."""
 
 
 class InsituResult(BaseWorkerResult):
@@ -109,6 +115,9 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
             march = contextvars.Context().run  # not a copy: inside a live run's context it would become a subflow, which cannot rest
             settings = get_settings_context()
             await in_thread(march, _march, flow, flow_run, settings)
+        except NotOurs as refusal:
+            log.error("Flow run %s is refused: %s", flow_run.name, refusal)
+            await self._refuse(flow_run, str(refusal))
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -119,13 +128,17 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
         return InsituResult(identifier=name, status_code=0)
 
     async def _flow(self, flow_run: FlowRun) -> Flow[..., Any]:
-        """The deployment's flow, loaded once a process."""
+        """The one of insitu's own flows that the deployment stands for, looked up once a process. Raises NotOurs."""
         if flow_run.deployment_id is None:
-            raise ValueError(f"Flow run {flow_run.id} has no deployment; the in-process worker runs deployments only.")
+            raise NotOurs("it has no deployment, and this worker runs insitu's deployments only.")
         if flow_run.deployment_id not in self._flows:
             deployment = await self.client.read_deployment(flow_run.deployment_id)
-            self._flows[flow_run.deployment_id] = load_flow_from_entrypoint(deployment.entrypoint or "", use_placeholder_flow=False)
+            self._flows[flow_run.deployment_id] = own_flow(deployment.entrypoint or "", deployment.name)
         return self._flows[flow_run.deployment_id]
+
+    async def _refuse(self, flow_run: FlowRun, why: str) -> None:
+        state = State(type=StateType.FAILED, name=REFUSED, message=f"insitu's worker refused it: {why} Nothing of it was loaded.")
+        await self.client.set_flow_run_state(flow_run.id, state, force=True)
 
     async def kill_infrastructure(self, infrastructure_pid: str, configuration: BaseJobConfiguration, grace_seconds: int = 30) -> None:
         """Refuse: a thread cannot be killed, and its action ends by itself. Raises InfrastructureNotFound when it is not running here."""
@@ -200,6 +213,20 @@ class InsituWorker(BaseWorker[BaseJobConfiguration, BaseVariables, InsituResult]
                 log.warning("Prefect did not answer the worker (%s); it asks again in %.0f s.%s", error, pause_s, told_of_proxy(url))
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             await _wait(poke, pause_s)
+
+
+def own_flow(entrypoint: str, deployment: str) -> Flow[..., Any]:
+    """The flow of insitu with this entrypoint. Raises NotOurs for any other.
+
+    Whoever may write to Prefect names entrypoints, paths and pull steps in deployments: what is imported is chosen here and never there.
+    """
+    from flows.experiment import experiment
+    from flows.site_track import site_track
+
+    ours: dict[str, Flow[..., Any]] = {ENTRYPOINTS[EXPERIMENT]: experiment, ENTRYPOINTS[SITE_TRACK]: site_track}
+    if entrypoint not in ours:
+        raise NotOurs(f"the deployment {deployment!r} names {entrypoint!r}, and this worker runs {' and '.join(ours)} only.")
+    return ours[entrypoint]
 
 
 async def _wait(poke: asyncio.Event, timeout_s: float) -> None:
@@ -361,6 +388,9 @@ class Worker:
         self._loop, self._poke = asyncio.get_running_loop(), asyncio.Event()
         # A name of its own for each life: a run labelled with another name, offline, was left by a worker that died.
         name = f"insitu {socket.gethostname()} {uuid4().hex[:8]}"
-        with temporary_settings({"api.url": self._api_url, "worker.prefetch_seconds": 0, "client.max_retries": MAX_RETRIES}):
+        known = {"api.url": self._api_url, "worker.prefetch_seconds": 0, "client.max_retries": MAX_RETRIES}
+        if lock := chosen_lock():  # Prefect may have been imported before it was chosen
+            known["api.auth_string"] = lock
+        with temporary_settings(known):
             async with InsituWorker(self._pool, name=name, limit=self._limit, heartbeat_interval_seconds=HEARTBEAT_S) as worker:
                 await worker.serve(should_stop, self._poke, self._heard)

@@ -14,6 +14,8 @@ from insitu import api, web
 from insitu.entrance import refusals
 from insitu.entrance.doors import Doors
 from insitu.entrance.guard import Guard
+from insitu.entrance.heads import Heads
+from insitu.entrance.sender import Proxies, Unnamed
 from insitu.entrance.served import Served
 
 
@@ -28,7 +30,11 @@ def create_app(doors: Doors) -> FastAPI:
         lifespan=_few_threads,
     )
     app.state.doors, app.state.served = doors, Served()
+    app.state.unnamed_proxies = Unnamed()
+    # The last is the outermost.
     app.add_middleware(Guard)
+    app.add_middleware(Heads)
+    app.add_middleware(Proxies, trusted=doors.settings.trusted_proxies, unnamed=app.state.unnamed_proxies)
     refusals.add_to(app)
     for router in (*api.ROUTERS, *web.ROUTERS):
         app.include_router(router)

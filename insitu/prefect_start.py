@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -63,7 +64,7 @@ def _keeping_our_own(house: House, parts: Parts, say: Say, moved: Callable[[Sett
     def tell(news: News) -> None:
         parts.say("prefect", {Kept.UP: State.OK, Kept.STARTING: State.STARTING, Kept.AWAY: State.AWAY}[news.now])
         if news.now is Kept.STARTING:
-            say(word("up_starting", terminal_locale(), url=news.ui_url))
+            say(word("up_starting", terminal_locale(), url=news.api_url.removesuffix("/api")))
         elif news.now is Kept.UP:
             if news.set_aside:
                 report_replaced(house, *news.set_aside)
@@ -71,13 +72,18 @@ def _keeping_our_own(house: House, parts: Parts, say: Say, moved: Callable[[Sett
             moved(settings)
             march.go_on_at(settings)
 
-    keeper = Keeper(house.settings.data / "prefect" / "server", _prefect_port, tell)
+    keeper = Keeper(prefect_home(house.settings.data), _prefect_port, tell, ui_url=house.settings.prefect_ui_url)
     march.keeper = keeper
     with supervised(parts, "prefect", keeper.run):
         try:
             yield
         finally:
             march.end()
+
+
+def prefect_home(data: Path) -> Path:
+    """Where a Prefect server of insitu's own keeps what it needs, its password among it."""
+    return data / "prefect" / "server"
 
 
 def _prefect_port() -> int:

@@ -16,8 +16,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.lock import VARIABLE, lock_of
 from flows.proxies import this_machine_called_directly
-from insitu.prefect_start import Say, marching, watching
+from insitu.prefect_start import Say, marching, prefect_home, watching
 from insitu.supervision import Condition, Parts, State, supervised
 from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
@@ -68,7 +69,7 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
     with ExitStack() as stack:
         door = stack.enter_context(listening(host, port))
         stack.enter_context(alone_in(settings.data))
-        chosen = _with_public_url(settings, door)
+        chosen = at_door(settings, door)
         stack.enter_context(_prefect_environment(settings))
         from insitu.entrance.doors import Doors
 
@@ -118,9 +119,13 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def _with_public_url(settings: Settings, door: socket.socket) -> Settings:
-    """The links in messages lead here, unless INSITU_PUBLIC_URL says otherwise."""
-    return settings if os.environ.get("INSITU_PUBLIC_URL") else replace(settings, public_url=address(door))
+def at_door(settings: Settings, door: socket.socket) -> Settings:
+    """The settings with links that lead to this door, unless INSITU_PUBLIC_URL says otherwise; later commands then print the same."""
+    if os.environ.get("INSITU_PUBLIC_URL"):
+        return settings
+    served = replace(settings, public_url=address(door))
+    served.remember_public_url()
+    return served
 
 
 def address(door: socket.socket) -> str:
@@ -147,6 +152,8 @@ def _prefect_environment(settings: Settings) -> Iterator[None]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }
+    if not settings.prefect_api_url:
+        defaults |= {VARIABLE: lock_of(prefect_home(settings.data))}
     added = {name: value for name, value in defaults.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -211,7 +218,9 @@ def serving(app: FastAPI, door: socket.socket, parts: Parts) -> Iterator[None]:
     def run(_: threading.Event) -> None:
         # It closes the socket it is given: should it end by itself, the next one has its own.
         with door.dup() as own:
-            server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5))
+            # Its own reading of a proxy's headers believes whatever runs on this machine; ours believes those that are named.
+            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, proxy_headers=False)
+            server = uvicorn.Server(config)
             servers[:] = [server]
             parts.say("pages", State.OK)
             server.run(sockets=[own])

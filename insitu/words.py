@@ -122,6 +122,10 @@ WORDS: dict[str, dict[str, str]] = {
     "up_pages": {"fr": "Pages : {url}", "en": "Pages: {url}"},
     "up_api": {"fr": "API : {url}/api/v1/health", "en": "API: {url}/api/v1/health"},
     "up_prefect": {"fr": "Prefect : {url}", "en": "Prefect: {url}"},
+    "up_prefect_password": {
+        "fr": "Prefect demande un mot de passe : {command} l'affiche. Il ouvre tout ce qui s'y trouve.",
+        "en": "Prefect asks for a password: {command} prints it. It opens everything there.",
+    },
     "up_data": {"fr": "Données : {data}", "en": "Data: {data}"},
     "up_no_mail": {
         "fr": "INSITU_MAIL_URL n'est pas défini : les courriels sont réessayés trois jours, puis signalés (mailto://HÔTE:PORT?from=ADRESSE).",
@@ -221,7 +225,10 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "demo_projection": {"fr": "Prefect rattrape", "en": "Prefect catches up"},
     "demo_closed": {"fr": "{experiment} est clôturée, en {seconds} s.", "en": "{experiment} is closed, in {seconds} s."},
-    "demo_prefect": {"fr": "Prefect : {prefect}", "en": "Prefect: {prefect}"},
+    "demo_prefect": {
+        "fr": "Prefect : {prefect} – mot de passe {prefect_password}",
+        "en": "Prefect: {prefect} – password {prefect_password}",
+    },
     "demo_report": {"fr": "Rapport : {report}", "en": "Report: {report}"},
     "demo_mail": {"fr": "Courriels : {mails} ({kinds}) dans {mail_folder}", "en": "Mails: {mails} ({kinds}) in {mail_folder}"},
     "demo_pages": {

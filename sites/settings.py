@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from protocols.errors import InvalidInput
+
+Network = IPv4Network | IPv6Network
 
 # Services on the internet with an address of their own: none of them lets a person name a host for insitu to call.
 CHANNELS = ("ntfys", "slack", "wxteams", "threema")
+PUBLIC_URL = "http://127.0.0.1:8080"
+ADDRESS_FILE = "address"  # where `insitu up` or `insitu serve` last listened
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +27,12 @@ class Settings:
     `channels` are the schemes of Apprise that a person's channel may have; where a scheme leaves the host to whoever writes the
     address, the entry names it too: `ntfys://ntfy.example.org`, or `ntfys://*` for any. `anchors` is the folder of the anchors, None where
     another machine keeps them; `anchor_mail_to` the people they are mailed to.
+    `trusted_proxies` are the networks whose word is taken for where a request comes from.
     """
 
     data: Path
     database_url: str
-    public_url: str = "http://127.0.0.1:8080"
+    public_url: str = PUBLIC_URL
     prefect_api_url: str = ""
     prefect_ui_url: str = ""
     mail_url: str = ""
@@ -39,6 +49,7 @@ class Settings:
     oidc_scopes: tuple[str, ...] = ("openid", "email")
     oidc_acr_values: tuple[str, ...] = ()
     oidc_metadata_url: str = ""
+    trusted_proxies: tuple[Network, ...] = ()
 
     @property
     def has_provider(self) -> bool:
@@ -47,16 +58,19 @@ class Settings:
 
     @classmethod
     def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
-        """The settings in force: `data` (else INSITU_HOME, else `~/.local/share/insitu`) and the INSITU_… variables."""
+        """The settings in force: `data` (else INSITU_HOME, else `~/.local/share/insitu`) and the INSITU_… variables.
+
+        Raises InvalidInput for an address that leads nowhere, by the name of its variable.
+        """
         given = os.environ if environment is None else environment
         home = (data or Path(given.get("INSITU_HOME") or Path.home() / ".local" / "share" / "insitu")).expanduser().resolve()
-        api = given.get("PREFECT_API_URL", "")
+        api = _web_address(given, "PREFECT_API_URL")
         return cls(
             data=home,
             database_url=given.get("INSITU_DATABASE_URL") or f"sqlite:///{home / 'insitu.db'}",
-            public_url=given.get("INSITU_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/"),
+            public_url=_web_address(given, "INSITU_PUBLIC_URL", may_have_path=False) or _last_served(home) or PUBLIC_URL,
             prefect_api_url=api,
-            prefect_ui_url=given.get("INSITU_PREFECT_UI_URL") or api.removesuffix("/api"),
+            prefect_ui_url=_web_address(given, "INSITU_PREFECT_UI_URL") or api.removesuffix("/api"),
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),
@@ -71,7 +85,54 @@ class Settings:
             oidc_scopes=_words(given.get("INSITU_OIDC_SCOPES", "")) or ("openid", "email"),
             oidc_acr_values=_words(given.get("INSITU_OIDC_ACR_VALUES", "")),
             oidc_metadata_url=given.get("INSITU_OIDC_METADATA_URL", ""),
+            trusted_proxies=_networks(given, "INSITU_TRUSTED_PROXIES"),
         )
+
+    def remember_public_url(self) -> None:
+        """Let later commands on this data folder make their links with this address."""
+        with suppress(OSError):  # their links are then those of the address before
+            (self.data / ADDRESS_FILE).write_text(self.public_url, "ascii")
+
+
+def _last_served(home: Path) -> str:
+    try:
+        found = (home / ADDRESS_FILE).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found if _is_web_address(found, may_have_path=False) else ""
+
+
+def _web_address(given: Mapping[str, str], variable: str, may_have_path: bool = True) -> str:
+    """The variable's value without a slash at its end, "" when it is not set. Raises InvalidInput."""
+    text = given.get(variable, "").strip().rstrip("/")
+    if text and not _is_web_address(text, may_have_path):
+        example = "https://prefect.example.org" if "PREFECT" in variable else "https://insitu.example.org"
+        path = "" if may_have_path else " and no path"
+        raise InvalidInput(f"{variable} is {text!r}. It needs http:// or https://, a host{path}, such as {example}.")
+    return text
+
+
+def _is_web_address(text: str, may_have_path: bool) -> bool:
+    try:
+        parts = urlsplit(text)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    bare = not (parts.query or parts.fragment or (parts.path and not may_have_path) or (set(text) & set(" \\")))
+    return parts.scheme in ("http", "https") and has_host and bare
+
+
+def _networks(given: Mapping[str, str], variable: str) -> tuple[Network, ...]:
+    """Addresses and networks, by blanks or commas. Raises InvalidInput for anything else."""
+    found = []
+    for one in given.get(variable, "").replace(",", " ").split():
+        try:
+            found.append(ip_network(one, strict=False))
+        except ValueError:
+            raise InvalidInput(
+                f"{variable} names {one!r}. It takes addresses and networks, those of your proxies alone, such as `127.0.0.1 10.1.0.0/24`."
+            ) from None
+    return tuple(found)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+# Before Prefect is imported and reads it: the lock of every Prefect server that a test starts in this process.
+os.environ["PREFECT_API_AUTH_STRING"] = "insitu:of the tests"
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from sites.database import is_alive
 
 router = noun("health")
 
+EXAMPLE: dict[str, Any] = {"status": "ok", "database": True, "unnamed_proxy": False, "version": "0.1.0"}
+
 
 class Part(Shown):
     """How one part is: `ok`, or why not. `since` is unknown (null) for what is worked out at each question."""
@@ -31,21 +33,11 @@ class Part(Shown):
 class Health(Shown):
     """Whether everything that should be done is done; `unavailable` when the ledger does not answer."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "status": "degraded",
-                    "database": True,
-                    "version": "0.1.0",
-                    "parts": {"database": {"state": "ok", "since": None}, "prefect": {"state": "away", "since": "2026-03-02T09:00:00Z"}},
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     status: Literal["ok", "starting", "degraded", "unavailable"]
     database: bool
+    unnamed_proxy: bool = Field(description="Whether a proxy passed requests on that INSITU_TRUSTED_PROXIES does not name.")
     version: str
     parts: dict[str, Part] = Field(default_factory=dict)
 
@@ -67,7 +59,13 @@ def health(request: Request, response: Response, _: Anyone) -> dict[str, Any]:
     status = overall(parts)
     response.status_code = 503 if status == "unavailable" else 200
     shown = {name: {"state": part.state.value, "since": part.since} for name, part in sorted(parts.items())}
-    return {"status": status, "database": status != "unavailable", "version": version("insitu"), "parts": shown}
+    return {
+        "status": status,
+        "database": status != "unavailable",
+        "unnamed_proxy": bool(request.app.state.unnamed_proxies),
+        "version": version("insitu"),
+        "parts": shown,
+    }
 
 
 def parts_of(doors: Doors) -> dict[str, Condition]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from insitu.cli import account, checkpoint, experiment, keeping, protocol, qualification, registry, services
+from insitu.cli import account, checkpoint, experiment, keeping, prefect, protocol, qualification, registry, services
 from insitu.cli.opening import Data, given_first
 from insitu.words import terminal_locale
 from protocols.errors import InsituError, InvalidInput
@@ -67,7 +67,7 @@ def insitu(
 
 
 services.add_to(app)
-for group in (protocol.app, registry.site_app, registry.person_app, *qualification.apps, account.app, checkpoint.app):
+for group in (protocol.app, registry.site_app, registry.person_app, *qualification.apps, account.app, checkpoint.app, prefect.app):
     app.add_typer(group)
 registry.add_to(app)
 experiment.add_to(app)

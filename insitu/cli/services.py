@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
+from pathlib import Path
+from shlex import quote
 from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from insitu.cli.opening import Data, Json, Opened, opened
+from insitu.cli.opening import Data, Json, Opened, given_first, opened
 
 if TYPE_CHECKING:
     from insitu.entrance.doors import Doors
@@ -41,18 +43,26 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
                 _say(here.word("up_no_mail"))
             doors = Doors.of(running.settings, running.database, running.ledger, loopback=is_here(host))
             _say_first(here, doors, running.settings.public_url)
-            _say_when_ready(here, running, stop)
+            _say_when_ready(here, running, stop, data)
             stop.wait()
             _say(here.word("stopping"))
 
 
-def _say_when_ready(here: Opened, running: Running, stop: Event) -> None:
+def _say_when_ready(here: Opened, running: Running, stop: Event, data: Path | None) -> None:
     """Where Prefect is, once it is there; until then people already work."""
     if running.until_ready(stop.is_set):
         _say(here.word("up_prefect", url=running.settings.prefect_ui_url))
+        if not here.settings.prefect_api_url:
+            _say(here.word("up_prefect_password", command=_with_data("insitu prefect password", data)))
     elif not stop.is_set():
         _say(here.word("up_without_prefect"))
     _say(here.word("up_stop"))
+
+
+def _with_data(command: str, data: Path | None) -> str:
+    """The command as it is to be typed for this data folder."""
+    chosen = data or given_first.get()
+    return f"{command} --data {quote(str(chosen))}" if chosen else command
 
 
 def _say(line: str) -> None:
@@ -82,10 +92,11 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
     with ExitStack() as stack:
         stop = stack.enter_context(services.until_told_to_stop())
         door = stack.enter_context(services.listening(host, port))
-        doors = stack.enter_context(services.served(here.settings, here.database, here.ledger, door))
-        _say(here.word("up_pages", url=services.address(door)))
-        _say(here.word("up_api", url=services.address(door)))
-        _say_first(here, doors, services.address(door))
+        settings = services.at_door(here.settings, door)
+        doors = stack.enter_context(services.served(settings, here.database, here.ledger, door))
+        _say(here.word("up_pages", url=settings.public_url))
+        _say(here.word("up_api", url=settings.public_url))
+        _say_first(here, doors, settings.public_url)
         stop.wait()
 
 
@@ -117,7 +128,6 @@ def demo(
     data: Data = None,
 ) -> None:
     """Play a whole experiment on three sites in a minute, with real mail, on a clock that runs ahead, in a data folder of its own."""
-    from insitu.cli.opening import given_first
     from insitu.demo import show
 
     show(data or given_first.get(), keep=keep, json=json)

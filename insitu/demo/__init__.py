@@ -126,6 +126,7 @@ def _play(story: Story, locale: str, console: Console) -> None:
 
 def _outcome(story: Story, running: services.Running, mail: MailServer, seconds: float) -> dict[str, Any]:
     """What came of it, once Prefect shows it too."""
+    from flows.lock import chosen_lock
     from notifications.dispatch import sent
 
     run = _closed_run(story, running)
@@ -133,8 +134,9 @@ def _outcome(story: Story, running: services.Running, mail: MailServer, seconds:
     return {
         "experiment": story.code,
         "state": inbox.status(running.database, story.code, story.clock.now(), access=EVERYTHING)["state"],
-        "prefect": f"{running.settings.prefect_ui_url}/runs/flow-run/{run}",
+        "prefect": f"{running.settings.prefect_ui_url}/v2/runs/flow-run/{run}",
         "prefect_state": CLOSED[1],
+        "prefect_password": chosen_lock() or "–",
         "documents": [str(file) for file in _write_documents(story, running)],
         "mails": mail.count,
         "messages": dict(Counter(one["kind"] for one in deliveries if one["state"] == "sent")),

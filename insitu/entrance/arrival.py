@@ -10,8 +10,8 @@ from fastapi import Request, Response
 
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import BEFORE_SIGN_IN
-from insitu.entrance.page import go_to, is_secure, own_address
-from insitu.entrance.refusals import address_of
+from insitu.entrance.page import go_to, own_address
+from insitu.entrance.sender import address_of, is_secure
 from insitu.entrance.visitor import COOKIE, session_of
 from sites.identity.keys import Key
 from sites.identity.sessions import end_sessions, open_session

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import BEFORE_SIGN_IN, FIELD, form_token, owner_of
 from insitu.entrance.language import Language, language, preferred
+from insitu.entrance.sender import is_secure
 from insitu.entrance.visitor import visitor_of
 
 LANGUAGE_COOKIE = "insitu-language"
@@ -76,11 +77,6 @@ def go_to(request: Request, address: str, said: str = "") -> RedirectResponse:
         told = doors_of(request).key.sign("said", language_of(request).text(said))
         answer.set_cookie(SAID, told, max_age=60, httponly=True, samesite="lax", secure=is_secure(request))
     return answer
-
-
-def is_secure(request: Request) -> bool:
-    """Whether this installation is reached by https, as the request or its public address says."""
-    return request.url.scheme == "https" or doors_of(request).settings.public_url.startswith("https://")
 
 
 def own_address(address: str, otherwise: str = "/") -> str:

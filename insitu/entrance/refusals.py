@@ -17,6 +17,7 @@ from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import NotOurForm
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of, page
+from insitu.entrance.sender import address_of as address_of
 from insitu.entrance.visitor import SAFE, NotSignedIn, ReadOnlyToken, UnknownToken, visitor_of
 from protocols.errors import (
     DatabaseUnavailable,
@@ -120,11 +121,6 @@ def refused(request: Request, what: str, **data: Any) -> None:
         by = visitor.person if visitor else ""
         path = request.url.path[:100] if "token" not in request.path_params else request.url.path.split("/")[1]
         note(connection, AccessKind.REQUEST_REFUSED, doors.clock.now(), by=by, address=address, what=what, path=path, **data)
-
-
-def address_of(request: Request) -> str:
-    """The network address of whoever asks, as the server knows it."""
-    return request.client.host if request.client else ""
 
 
 def _path(request: Request) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from insitu.entrance.doors import Doors, doors_of
+from insitu.entrance.sender import came_by_proxy
 from sites.identity.accounts import has_accounts
 from sites.identity.keys import Key, fingerprint
 
@@ -27,12 +28,13 @@ def is_setup_code(key: Key, typed: str) -> bool:
 
 def asks_setup_code(request: Request) -> bool:
     """Whether whoever sets up may come from elsewhere: by the socket, by a proxy in front, or by another site's name that leads here."""
-    return is_open_to_others(doors_of(request)) or not is_here(request.url.hostname)
+    return is_open_to_others(doors_of(request)) or came_by_proxy(request) or not is_here(request.url.hostname)
 
 
 def is_open_to_others(doors: Doors) -> bool:
     """Whether others than this machine reach the doors, directly or by a proxy."""
-    return not (doors.loopback and is_here(urlsplit(doors.settings.public_url).hostname))
+    by_proxy = bool(doors.settings.trusted_proxies)
+    return by_proxy or not (doors.loopback and is_here(urlsplit(doors.settings.public_url).hostname))
 
 
 def code_to_print(doors: Doors) -> str:

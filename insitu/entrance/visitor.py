@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from insitu.entrance.doors import Doors, doors_of
+from insitu.entrance.sender import address_of, came_by_proxy
 from protocols.errors import NotAssigned, Refused, UnknownThing
 from protocols.phrase import Phrase
 from protocols.plan import Plan
@@ -23,7 +24,6 @@ from sites.snapshot import find
 
 COOKIE = "insitu"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})  # a proxy on this machine speaks for others
 
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 RULES: dict[Callable[..., Any], str] = {}
@@ -169,7 +169,7 @@ def signed_in(request: Request) -> Visitor:
     """
     visitor = visitor_of(request)
     if visitor is None and _bearer(request):
-        limits, address = doors_of(request).limits, request.client.host if request.client else ""
+        limits, address = doors_of(request).limits, address_of(request)
         limits.check(Door.TOKEN, address)
         limits.count(Door.TOKEN, address)
         raise UnknownToken(Phrase("This token is unknown, has expired or was revoked. Create another on your account page."))
@@ -201,8 +201,7 @@ def global_manager(request: Request) -> Visitor:
 @rule
 def watching(request: Request) -> None:
     """A program on this machine that came by no proxy, or a project manager of everything. Raises NotSignedIn, NotAssigned."""
-    host = request.client.host if request.client else ""
-    is_here = host in ("127.0.0.1", "::1") and not FORWARDED & {name.lower() for name in request.headers}
+    is_here = address_of(request) in ("127.0.0.1", "::1") and not came_by_proxy(request)
     if not is_here or request.headers.get("authorization"):
         global_manager(request)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from insitu.entrance.guard import Posted
-from insitu.entrance.page import LANGUAGE_COOKIE, go_to, is_secure, own_address, page
+from insitu.entrance.page import LANGUAGE_COOKIE, go_to, own_address, page
+from insitu.entrance.sender import is_secure
 from insitu.entrance.visitor import Anyone, visitor_of
 from protocols.model import LOCALES
 

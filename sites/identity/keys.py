@@ -34,7 +34,7 @@ class Key:
 
         Raises InvalidInput for a key too short to be one, DatabaseUnavailable when the file can be neither read nor made.
         """
-        secret = settings.key or _kept(settings.data / "key")
+        secret = settings.key or kept_secret(settings.data / "key", "set INSITU_KEY")
         if len(secret) < SHORTEST:
             raise InvalidInput(f"INSITU_KEY is {len(secret)} characters long; it needs {SHORTEST} or more of random text.")
         return cls(secret)
@@ -76,21 +76,25 @@ def fingerprint(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _kept(file: Path) -> str:
+def kept_secret(file: Path, instead: str, begins: str = "") -> str:
+    """The random text that a file keeps, made on first use and readable by its owner only; it begins with `begins`.
+
+    Raises DatabaseUnavailable, which says what to do `instead`, when the file can be neither read nor made.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists():
-            _make(file)
+            _make(file, begins + secrets.token_urlsafe(48))
         return file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise DatabaseUnavailable(f"The key in {file} cannot be read or made: {error}. Make it readable, or set INSITU_KEY.") from None
+        raise DatabaseUnavailable(f"The key in {file} cannot be read or made: {error}. Make it readable, or {instead}.") from None
 
 
-def _make(file: Path) -> None:
+def _make(file: Path, secret: str) -> None:
     """Whoever comes first makes it, whole and at once: a second process never reads half a key."""
     draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as writing:
-        writing.write(secrets.token_urlsafe(48))
+        writing.write(secret)
     with suppress(FileExistsError):
         os.link(draft, file)
     draft.unlink()

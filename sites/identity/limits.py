@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
@@ -51,9 +52,18 @@ class Limits:
 
     def check(self, door: Door, address: str) -> None:
         """Raise TooOften when the address has no try left."""
-        if not self.counter.test(self.rates[door], door.value, address):
+        if not self.counter.test(self.rates[door], door.value, _counted_as(address)):
             raise TooOften(Phrase("There were too many tries from your network. Wait ten minutes, then try again."))
 
     def count(self, door: Door, address: str) -> bool:
         """Count a try of the address; False when it had none left."""
-        return self.counter.hit(self.rates[door], door.value, address)
+        return self.counter.hit(self.rates[door], door.value, _counted_as(address))
+
+
+def _counted_as(address: str) -> str:
+    """An address of IPv6 stands for its network: one machine may use 2^64 of them (RFC 4291, 2.5.1)."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((found, 64), strict=False)) if isinstance(found, IPv6Address) else address

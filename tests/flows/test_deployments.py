@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from stage import PROTOCOL
 
 from flows.client import Prefect
 from flows.deployments import launch_schema
+from flows.lock import VARIABLE
 from protocols.parsing import parse
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +52,8 @@ def test_prefect_yaml_deploys_on_both_pools(prefect_server: str, tmp_path: Path)
     for name, type_ in (("insitu", "insitu"), ("insitu-process", "process")):
         if prefect.request("GET", f"work_pools/{name}") is None:
             prefect.request("POST", "work_pools/", {"name": name, "type": type_, "base_job_template": {}})
-    environment = {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "DO_NOT_TRACK": "1"}
+    opened = {VARIABLE: os.environ[VARIABLE]}
+    environment = opened | {"PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "DO_NOT_TRACK": "1"}
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,7 @@ from prefect.settings import temporary_settings
 from stage import Stage
 
 from flows.client import Prefect, PrefectUnavailable
+from flows.deployments import ENTRYPOINTS, SITE_TRACK
 from flows.house import House, move_into
 from flows.projector import Projector
 from flows.server import PrefectServer
@@ -43,13 +44,51 @@ def test_a_run_left_by_a_dead_worker_starts_again(stage: Stage) -> None:
     assert stage.shown(code) == "Rescued"
 
 
-def test_a_flow_that_cannot_run_is_reported_as_crashed(stage: Stage) -> None:
-    flow = stage.prefect.request("POST", "flows/", {"name": "lost"})["id"]
+def foreign(folder: Path) -> dict[str, dict[str, object]]:
+    """Deployments that would run something of somebody else's as the worker's account, if it did what they say; each leaves a trace."""
+    trace = f"open({str(folder / 'ran')!r}, 'w').close()"
+    (folder / "theirs.py").write_text(f"from prefect import flow\n\n{trace}\n\n@flow\ndef theirs():\n    {trace}\n")
+    shell = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {folder / 'ran'}"}}
+    ours = {"entrypoint": ENTRYPOINTS[SITE_TRACK], "parameters": {"code": "NOPE", "site": "CAEN"}}
+    return {
+        "a module of theirs": {"entrypoint": "theirs:theirs", "path": str(folder)},
+        "a file of theirs": {"entrypoint": f"{folder / 'theirs.py'}:theirs", "path": str(folder)},
+        "steps before": ours | {"pull_steps": [shell], "path": str(folder)},
+        "variables of the job": ours | {"job_variables": {"command": f"touch {folder / 'ran'}", "env": {"PYTHONPATH": str(folder)}}},
+        "nothing": {},
+    }
+
+
+def test_the_worker_runs_insitus_own_flows_whatever_a_deployment_says_and_lives_on(stage: Stage, tmp_path: Path) -> None:
+    flow = stage.prefect.request("POST", "flows/", {"name": "theirs"})["id"]
     stage.projector.reconcile(everything=True)
-    lost = {"name": "lost", "flow_id": flow, "work_pool_name": "insitu", "entrypoint": "flows.nowhere:lost"}
-    deployment = stage.prefect.request("POST", "deployments/", lost)["id"]
-    run = stage.prefect.create_run(deployment, {"name": "lost"})
-    stage.project_until(lambda: stage.prefect.runs([run.id])[run.id].type == "CRASHED")
+    runs = {}
+    for name, content in foreign(tmp_path).items():
+        deployment = {"name": name, "flow_id": flow, "work_pool_name": "insitu"} | content
+        runs[name] = stage.prefect.create_run(stage.prefect.request("POST", "deployments/", deployment)["id"], {"name": name}).id
+    ended = ("FAILED", "CRASHED", "COMPLETED", "CANCELLED")
+    stage.project_until(lambda: all(run.type in ended for run in stage.prefect.runs(list(runs.values())).values()))
+    shown = {name: stage.prefect.runs([id_])[id_] for name, id_ in runs.items()}
+    assert {name: run.state for name, run in shown.items() if run.state == "Refused"} == dict.fromkeys(
+        ["a module of theirs", "a file of theirs", "nothing"], "Refused"
+    )
+    assert "names 'theirs:theirs', and this worker runs flows.experiment:experiment" in shown["a module of theirs"].message
+    assert not (tmp_path / "ran").exists()
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+
+
+def test_a_track_whose_deployment_was_turned_elsewhere_is_refused_told_and_put_right(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    stage.projector.reconcile(everything=True)
+    deployment = stage.prefect.request("GET", "deployments/name/experiment/mini")["id"]
+    stage.prefect.request("PATCH", f"deployments/{deployment}", {"entrypoint": f"{tmp_path / 'theirs.py'}:theirs"})
+    code = stage.launch("CAEN")
+    stage.project_until(lambda: stage.incidents(code) == ["prefect:failed:"])
+    assert stage.shown(code) == "Refused"
+    stage.projector.reconcile(everything=True)
+    stage.project_until(lambda: stage.shown(code) == "Awaiting Ethics opinion (CPP)")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_run_that_keeps_failing_is_one_incident_and_goes_on_once_its_cause_is_gone(stage: Stage, tmp_path: Path) -> None:

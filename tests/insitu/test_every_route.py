@@ -95,6 +95,29 @@ def addresses(house: TwoSites, path: str) -> Iterator[str]:
         yield address
 
 
+@pytest.mark.parametrize("stranger", ["", STRANGERS[-1]], ids=lambda who: who or "not signed in")
+def test_head_is_what_get_answers_by_the_same_rule_and_without_a_body(house: TwoSites, stranger: str) -> None:
+    """Every route that answers GET, and no other."""
+    visit = Visit(house.doors)
+    if stranger:
+        visit.sign_in(stranger)
+    served = routes(visit)
+    read, posted = ({next(addresses(house, route.path)) for route in served if method in route.methods} for method in ("GET", "POST"))
+    for address in read:
+        answer = visit.client.head(address)
+        assert (address, answer.status_code, answer.content) == (address, visit.get(address).status_code, b"")
+        assert answer.headers["content-security-policy"]
+    for address in posted - read:
+        answer = visit.client.head(address)
+        assert (address, answer.status_code, answer.headers.get("allow")) == (address, 405, "POST")
+
+
+def test_head_is_among_what_is_allowed_wherever_get_is(house: TwoSites) -> None:
+    refused = Visit(house.doors).client.delete("/sign-in")
+    assert (refused.status_code, {"GET", "HEAD"} <= set(refused.headers["allow"].split(", "))) == (405, True)
+    assert Visit(house.doors).client.head("/static/insitu.css").status_code == 200
+
+
 QUERIES = ("", f"?site={FOREIGN}", "?q=zz", f"?person=zz.nurse&site={FOREIGN}&page=1&size=500")
 
 

@@ -115,7 +115,7 @@ def test_a_role_that_nobody_holds_is_said_to_be_empty(visit: Visit, code: str, l
 def test_the_run_in_prefect_is_a_link_for_managers_only(visit: Visit, code: str, ledger: Ledger) -> None:
     with ledger.database.write() as connection:
         connection.execute(insert(table(Track)).values(experiment_id=1, site="", flow_run_id="abc", picture={}))
-    address = "http://prefect.test/runs/flow-run/abc"
+    address = "http://prefect.test/v2/runs/flow-run/abc"
     assert address in visit.sign_in("project_manager").get(f"/experiments/{code}").text
     assert address not in visit.sign_in("methodologist").get(f"/experiments/{code}").text
 

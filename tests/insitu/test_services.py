@@ -75,6 +75,43 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_every_link_leads_to_the_port_that_is_served(terminal: Terminal) -> None:
+    """What serve prints, a calendar's address on its pages, and what another command prints meanwhile and afterwards."""
+    with running(terminal.data, "serve", "--port", "0") as program:
+        found = re.search(r"http://\S+", first_line(program))
+        assert found is not None
+        invited = terminal.type("account", "invite", "m.leroy", "--as", "b.petit").out.splitlines()[-1]
+        assert invited.startswith(f"{found[0]}/")
+        with httpx.Client(base_url=found[0], trust_env=False) as browser:
+            chosen = {"password": "the tram stops at seven", "password_again": "the tram stops at seven"}
+            browser.post(invited, data=chosen | {"csrf": csrf_in(browser.get(invited).text)})
+            asked = browser.post("/account/calendar", data={"csrf": csrf_in(browser.get("/account/calendar").text)}, follow_redirects=True)
+        assert re.findall(r'value="(http://[^/]+)/calendar/', asked.text) == [found[0]]
+        told_to_stop(program, signal.SIGINT)
+    assert terminal.type("account", "recover", "m.leroy", "--as", "b.petit").out.splitlines()[-1].startswith(found[0])
+
+
+def csrf_in(page: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def test_prefects_password_is_printed_for_a_server_of_ours_alone(terminal: Terminal) -> None:
+    with running(terminal.data, "prefect", "password") as program:
+        said, _ = program.communicate(timeout=60)
+    assert said.strip() == (terminal.data / "prefect" / "server" / "password").read_text()
+    with running(terminal.data, "prefect", "password", PREFECT_API_URL="http://prefect.example.org/api") as program:
+        said, errors = program.communicate(timeout=60)
+    assert (program.returncode, said, "Whoever runs it" in errors) == (2, "", True)
+
+
+def test_a_public_address_without_its_scheme_starts_nothing(terminal: Terminal) -> None:
+    with running(terminal.data, "serve", "--port", "0", INSITU_PUBLIC_URL="insitu.example.org") as program:
+        said, errors = program.communicate(timeout=60)
+    assert (program.returncode, said, "INSITU_PUBLIC_URL" in errors, errors.count("\n")) == (2, "", True, 1)
+
+
 def test_a_taken_port_is_reported(terminal: Terminal) -> None:
     with services.listening("127.0.0.1", 0) as door:
         port = str(door.getsockname()[1])

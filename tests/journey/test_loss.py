@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.lock import authorization
 from flows.orphan import identity
 
 COMMAND = [sys.executable, "-c", "from insitu.cli import main; main()"]
@@ -67,7 +68,8 @@ class Up:
         """The state that Prefect shows for the experiment's own run."""
         wanted = {"flow_runs": {"tags": {"all_": [f"experiment:{code}"]}}, "flows": {"name": {"any_": ["experiment"]}}}
         try:
-            answer = httpx.post(f"{self.prefect}/api/flow_runs/filter", json=wanted, trust_env=False)
+            headers = {"authorization": authorization(self.insitu("prefect", "password").strip())}
+            answer = httpx.post(f"{self.prefect}/api/flow_runs/filter", json=wanted, headers=headers, trust_env=False)
         except httpx.TransportError:
             return ""
         return str(answer.json()[0]["state_name"]) if answer.is_success and answer.json() else ""

@@ -136,9 +136,12 @@ def _computation(loaded: Loaded, gate: Gate) -> Mapping[str, Any] | None:
 
 
 def _runs(connection: Connection, seen: Seen) -> list[tuple[str, str]]:
-    """The Prefect runs, by site, for managers only: Prefect's own pages show every site to whoever opens them."""
+    """The Prefect runs, by site, for managers only: Prefect's own pages show every site to whoever opens them.
+
+    By the newer pages' address: they ask for the password and go on to the run, where the older ones then say "Page not found".
+    """
     ui = seen.visitor.doors.settings.prefect_ui_url
     if not ui or not seen.access.is_manager:
         return []
     rows = connection.execute(_RUNS, {"experiment": seen.row["id"]})
-    return [(row.site, f"{ui}/runs/flow-run/{row.flow_run_id}") for row in rows]
+    return [(row.site, f"{ui}/v2/runs/flow-run/{row.flow_run_id}") for row in rows]
