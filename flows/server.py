@@ -140,8 +140,12 @@ class PrefectServer:
         return said is not None and Path(said["home"]) == self.home
 
     def stop(self) -> None:
-        """End it, politely first; nothing happens when it has ended."""
+        """End it, and give its port up; nothing happens when it has ended."""
+        self.end()
         self._leave_seat()
+
+    def end(self) -> None:
+        """End the process, politely first, and keep the port for a later start."""
         if self._process is None:
             return
         self._process.terminate()
