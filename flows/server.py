@@ -202,8 +202,13 @@ class PrefectServer:
         """Whether it keeps its port, running or not."""
         return self._seat is not None
 
+    def stop(self) -> None:
+        """End it, and give its port up; nothing happens when it has ended."""
+        self.end()
+        self._leave_seat()
+
     def end(self) -> None:
-        """End its process, politely first, and keep its port for the next; nothing happens when it has ended."""
+        """End the process, politely first, and keep the port for a later start."""
         if self._process is None:
             return
         self._process.terminate()
@@ -215,11 +220,6 @@ class PrefectServer:
         self._process = None
         forget(self._pid_file)
         self._cut()
-
-    def stop(self) -> None:
-        """End its process, and give its port free."""
-        self._leave_seat()
-        self.end()
 
     def _cut(self) -> None:
         if self._lifeline is not None:

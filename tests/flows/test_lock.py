@@ -156,6 +156,22 @@ def test_the_address_people_open_and_the_names_that_are_set_are_answered() -> No
 # ------------------------------------------------------------------ the port
 
 
+def test_a_server_that_ended_keeps_its_port_until_it_is_given_up(tmp_path: Path) -> None:
+    server = PrefectServer(tmp_path / "server")
+    (tmp_path / "server").write_text("no folder: it cannot start")
+    with pytest.raises(OSError, match="File exists"):
+        server.start()
+    (tmp_path / "server").unlink()
+    over = iter([False])
+    server.start(lambda: next(over, True))  # it is not waited for
+    server.end()
+    with pytest.raises(OSError, match="in use"), seat("127.0.0.1", server.port):
+        pass
+    server.stop()
+    with seat("127.0.0.1", server.port):
+        pass
+
+
 def test_nobody_else_can_take_the_port_while_our_server_is_down() -> None:
     port = free_port()
     with seat("127.0.0.1", port):
