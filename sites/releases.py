@@ -41,17 +41,22 @@ def plan_of(connection: Connection, protocol_hash: str) -> Plan:
     Raises AlteredProtocol when it is missing, or is not what its hash says: nothing is decided on it.
     """
     if protocol_hash not in _plans:
-        content = connection.execute(select(_RELEASE.c.content).where(_RELEASE.c.hash == protocol_hash)).scalar()
-        if content is None or hashlib.sha256(content.encode()).hexdigest() != protocol_hash:
-            raise AlteredProtocol(
-                Phrase(
-                    "The protocol {hash} was changed in the database outside insitu, or is missing there: nothing is decided on it. "
-                    "Run `insitu verify`, and put it back from a backup.",
-                    hash=protocol_hash,
-                )
-            )
-        _plans[protocol_hash] = Plan(Protocol.model_validate_json(content), protocol_hash)
+        _plans[protocol_hash] = read_plan(connection, protocol_hash)
     return _plans[protocol_hash]
+
+
+def read_plan(connection: Connection, protocol_hash: str) -> Plan:
+    """`plan_of`, read and compiled anew."""
+    content = connection.execute(select(_RELEASE.c.content).where(_RELEASE.c.hash == protocol_hash)).scalar()
+    if content is None or hashlib.sha256(content.encode()).hexdigest() != protocol_hash:
+        raise AlteredProtocol(
+            Phrase(
+                "The protocol {hash} was changed in the database outside insitu, or is missing there: nothing is decided on it. "
+                "Run `insitu verify`, and put it back from a backup.",
+                hash=protocol_hash,
+            )
+        )
+    return Plan(Protocol.model_validate_json(content), protocol_hash)
 
 
 def add(database: Database, text: str, clock: Clock, file: str = "") -> dict[str, Any]:

@@ -83,8 +83,6 @@ def _line(folder: Folder, line: Line, reading: Reading, unread: int) -> Iterator
         yield Finding(why)
     elif line.previous != before:
         yield Finding(Phrase("{anchor} does not follow the line before it: that one was altered", anchor=named))
-    elif last and line.at < last.at:
-        yield Finding(Phrase("{anchor} is older than the line before it", anchor=named))
     if not line.is_signed:
         yield Finding(Phrase("{anchor} is not what the key {signer} signed: it was altered", anchor=named, signer=line.signer))
     elif last and line.key not in (last.key, last.next_key):

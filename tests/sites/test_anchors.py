@@ -171,6 +171,16 @@ def test_the_private_key_is_its_owners_alone_and_in_no_database_and_no_backup(li
     assert base64.b64decode(secret) not in raw
 
 
+def test_a_clock_set_back_neither_stops_anchors_nor_makes_them_doubtful(lived: House) -> None:
+    """A clock that jumped ahead for a while must not put the next anchor off until then; numbers and hashes give the order."""
+    lived.clock.set(datetime(2028, 3, 5, 12, tzinfo=UTC))
+    lived.keeper.anchor_today()
+    lived.clock.set(datetime(2026, 3, 6, 12, tzinfo=UTC))
+    assert lived.keeper.anchor_today()
+    assert lived.keeper.anchor_today() is None
+    assert lived.findings() == []
+
+
 def test_an_anchor_by_hand_is_one_more_line(lived: House) -> None:
     lived.clock.set(datetime(2026, 3, 5, 12, tzinfo=UTC))
     assert [lived.keeper.anchor().number for _ in range(2)] == [5, 6]

@@ -20,8 +20,9 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.journal import facts_of, row_hash
 from sites.ledger import Ledger
+from sites.releases import AlteredProtocol, read_plan
 from sites.settings import Settings
-from sites.tables import Experiment, FactRow, Step
+from sites.tables import Experiment, FactRow, Release, Step
 from sites.verification import verify, verify_in
 
 HIP, HELD, TRIAGE, CLOSED = "TELEREHAB-HIP-1", "SWALLOWING-SENSOR-NURSING-HOME-1", "ED-TRIAGE-AI-1", "PRE-ADMISSION-ECONSENT-1"
@@ -402,3 +403,22 @@ def test_what_was_made_to_fit_is_found_by_the_anchors_and_by_nothing_else(instal
     found = after(installation, change)
     assert [(one["experiment"], words in one["why"]) for one in found["findings"] if one["experiment"]] == [(code, True)]
     assert after(installation, change, anchors=False)["ok"], "the limit that docs/security.md tells of"
+
+
+def test_an_altered_protocol_decides_nothing(installation: Installation) -> None:
+    """Whatever a process has compiled before stays; one that starts now refuses."""
+
+    def change(connection: Connection) -> None:
+        forged = (
+            "UPDATE protocol SET content = replace(content, 'answers.included >= 1', 'answers.included >= 0') WHERE id = 'telerehab-hip'"
+        )
+        connection.exec_driver_sql(forged)
+        with pytest.raises(AlteredProtocol, match="nothing is decided on it"):
+            read_plan(connection, select_hash(connection, "telerehab-hip"))
+
+    assert not after(installation, change)["ok"]
+
+
+def select_hash(connection: Connection, protocol: str) -> str:
+    release = table(Release)
+    return str(connection.execute(select(release.c.hash).where(release.c.id == protocol)).scalar_one())
