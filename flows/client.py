@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from protocols.errors import InsituError
+from sites.settings import without_password
 
 PAGE = 200  # Prefect's largest page
 ATTEMPTS = 7
@@ -95,7 +96,9 @@ class Prefect:
                 return self._read(response)
             said = f"{response.status_code} {response.text[:200]}"
             log.debug("%s %s: %s", method, path, said)
-        raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.")
+        raise PrefectUnavailable(
+            f"Prefect at {without_password(self.api_url)} does not answer ({said}). Checkpoints and alerts go on without it."
+        )
 
     def _read(self, response: httpx.Response) -> Any:
         if response.status_code == 404:

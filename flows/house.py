@@ -8,6 +8,7 @@ from threading import Lock
 from sites.clock import Clock, SystemClock
 from sites.database import Database
 from sites.ledger import Ledger
+from sites.private import close_folder
 from sites.settings import Settings
 
 RETRY_DELAYS_S = (2.0, 10.0, 60.0)
@@ -24,6 +25,7 @@ class House:
 
     @classmethod
     def open(cls, settings: Settings, clock: Clock | None = None) -> House:
+        close_folder(settings.data)
         database = Database(settings.database_url)
         return cls(settings, database, Ledger(database, clock or SystemClock()))
 

@@ -22,7 +22,8 @@ from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
 from sites.database import Database
 from sites.ledger import Ledger
-from sites.settings import Settings
+from sites.private import make_folder
+from sites.settings import Settings, without_password
 
 if TYPE_CHECKING:
     from flows.house import House
@@ -88,8 +89,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Hold the data folder's lock, so that it is up once. Raises InsituError when it is up already."""
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "up.lock").open("a+") as lock:
+    make_folder(folder)
+    with os.fdopen(os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -179,7 +180,7 @@ def _say_if_away(settings: Settings, say: Say) -> None:
 
     prefect = Prefect(settings.prefect_api_url)
     if not prefect.is_up():
-        say(word("up_prefect_away", terminal_locale(), url=settings.prefect_api_url))
+        say(word("up_prefect_away", terminal_locale(), url=without_password(settings.prefect_api_url)))
     prefect.close()
 
 

@@ -6,6 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of an SQLite file, whatever characters its path has: `?`, `#` or `%` would mean something else as they are."""
+    return f"sqlite:///{quote(str(file))}"
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown: whoever's name and password stand in it, before the “@”, is left out."""
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}" if slashes else url
+
 
 # Services on the internet with an address of their own: none of them lets a person name a host for insitu to call.
 CHANNELS = ("ntfys", "slack", "wxteams", "threema")
@@ -20,11 +33,11 @@ class Settings:
     """
 
     data: Path
-    database_url: str
+    database_url: str = field(repr=False)
     public_url: str = "http://127.0.0.1:8080"
-    prefect_api_url: str = ""
+    prefect_api_url: str = field(default="", repr=False)
     prefect_ui_url: str = ""
-    mail_url: str = ""
+    mail_url: str = field(default="", repr=False)
     locale: str = "fr"
     key: str = field(default="", repr=False)
     channels: tuple[str, ...] = CHANNELS
@@ -47,10 +60,10 @@ class Settings:
         api = given.get("PREFECT_API_URL", "")
         return cls(
             data=home,
-            database_url=given.get("INSITU_DATABASE_URL") or f"sqlite:///{home / 'insitu.db'}",
+            database_url=given.get("INSITU_DATABASE_URL") or sqlite_address(home / "insitu.db"),
             public_url=given.get("INSITU_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/"),
             prefect_api_url=api,
-            prefect_ui_url=given.get("INSITU_PREFECT_UI_URL") or api.removesuffix("/api"),
+            prefect_ui_url=given.get("INSITU_PREFECT_UI_URL") or without_password(api.removesuffix("/api")),
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),

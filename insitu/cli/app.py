@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from typing import Annotated, Any
 
 import typer
@@ -76,6 +77,7 @@ keeping.add_to(app)
 
 def main() -> None:
     """The entry point of the program."""
+    os.umask(0o077)  # whatever insitu and what it starts write, logs and Prefect's files among it, is for its own account only
     # Importing allocates objects that never die; looking for dead ones all the while costs a tenth of a short command's time.
     gc.set_threshold(100_000, 10, 10)
     app(prog_name="insitu")

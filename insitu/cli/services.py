@@ -29,6 +29,9 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
     here = opened(data)
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         here.database.dispose()
         with services.up(here.settings, host, port, _say) as running:
             _say(here.word("up_pages", url=running.settings.public_url))
@@ -66,13 +69,18 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
     from insitu.entrance.doors import Doors
 
     here = opened(data)
-    with services.until_told_to_stop() as stop, services.listening(host, port) as door:
-        doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
-        with services.serving(doors, door):
-            _say(here.word("up_pages", url=services.address(door)))
-            _say(here.word("up_api", url=services.address(door)))
-            _say_first(here, doors, services.address(door))
-            stop.wait()
+    services.log_to_terminal()
+    with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
+        with services.listening(host, port) as door:
+            doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
+            with services.serving(doors, door):
+                _say(here.word("up_pages", url=services.address(door)))
+                _say(here.word("up_api", url=services.address(door)))
+                _say_first(here, doors, services.address(door))
+                stop.wait()
 
 
 def dispatch(data: Data = None) -> None:
@@ -82,6 +90,9 @@ def dispatch(data: Data = None) -> None:
     here = opened(data)
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         _say(here.word("dispatching"))
         services.dispatch(here.settings, here.database, stop)
 
@@ -93,6 +104,9 @@ def worker(data: Data = None) -> None:
     here = opened(data)
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         here.database.dispose()
         services.work(here.settings, stop, lambda: _say(here.word("working")))
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from protocols.errors import DatabaseUnavailable, InvalidInput
+from sites.private import make_folder
 from sites.settings import Settings
 
 SHORTEST = 32
@@ -78,7 +79,7 @@ def fingerprint(secret: str) -> str:
 
 def _kept(file: Path) -> str:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         if not file.exists():
             _make(file)
         return file.read_text("ascii").strip()
