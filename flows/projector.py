@@ -19,7 +19,7 @@ from flows.deployments import LAUNCHED_BY_RUN, Deployments
 from flows.drift import Call, External, done_by_hand, next_call
 from flows.picture import Gate, Picture, Rest, View, artifacts, pictures
 from flows.view import read_view
-from protocols.errors import InsituError
+from protocols.errors import DatabaseUnavailable, InsituError
 from sites.database import Database, table
 from sites.ledger import Ledger
 from sites.settings import Settings
@@ -214,6 +214,8 @@ class Projector:
             try:
                 self._project_one(case)
                 self._set_aside.pop(case.code, None)
+            except DatabaseUnavailable:  # nobody's fault here, and the same for every experiment
+                raise
             except PrefectUnavailable:
                 if not self._prefect.is_up():
                     raise

@@ -22,6 +22,7 @@ from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
 from sites.database import Database
 from sites.ledger import Ledger
+from sites.occupied import occupying
 from sites.private import make_folder
 from sites.settings import Settings, without_password
 
@@ -59,7 +60,7 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
             chosen = stack.enter_context(_prefect(chosen, say))
             from insitu.entrance.doors import Doors
 
-            house = _move_in(stack, chosen, clock or SystemClock())
+            house = _move_in(stack, chosen, clock or SystemClock(), "insitu up")
             _start_marching(stack, house)
             sending = partial(_dispatcher(house).run, poll_s=dispatch_every_s)
             stack.enter_context(thread("dispatcher", sending))
@@ -195,11 +196,12 @@ def _prefect_port() -> int:
     return PREFECT_PORT
 
 
-def _move_in(stack: ExitStack, settings: Settings, clock: Clock) -> House:
+def _move_in(stack: ExitStack, settings: Settings, clock: Clock, what: str) -> House:
     from flows.house import House, move_into
 
     house = House.open(settings, clock)
     stack.callback(house.database.dispose)
+    stack.enter_context(occupying(house.database, what))
     move_into(house)
     return house
 
@@ -276,6 +278,7 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
 
     clock = SystemClock()
     with ExitStack() as stack:
+        stack.enter_context(occupying(database, "insitu dispatch"))
         stack.enter_context(thread("dispatcher", Dispatcher(database, clock, settings, "dispatch").run))
         if settings.prefect_api_url:
             from flows.projector import Projector
@@ -291,7 +294,7 @@ def work(settings: Settings, stop: threading.Event, begun: Callable[[], None]) -
     with ExitStack() as stack, _prefect_environment(settings):
         from flows.worker import Worker
 
-        _move_in(stack, settings, SystemClock())
+        _move_in(stack, settings, SystemClock(), "insitu worker")
         worker = Worker(settings.prefect_api_url)
         worker.start()
         stack.callback(worker.stop)

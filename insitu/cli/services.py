@@ -67,6 +67,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
     """Serve the pages and the API only; `insitu dispatch` and `insitu worker` do the rest."""
     from insitu import services
     from insitu.entrance.doors import Doors
+    from sites.occupied import occupying
 
     here = opened(data)
     services.log_to_terminal()
@@ -76,7 +77,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
             return
         with services.listening(host, port) as door:
             doors = Doors.of(here.settings, here.database, here.ledger, loopback=services.is_loopback(door))
-            with services.serving(doors, door):
+            with occupying(here.database, "insitu serve"), services.serving(doors, door):
                 _say(here.word("up_pages", url=services.address(door)))
                 _say(here.word("up_api", url=services.address(door)))
                 _say_first(here, doors, services.address(door))

@@ -34,7 +34,11 @@ _LOCALE = select(_PERSON.c.locale).where(_PERSON.c.id == bindparam("id"))
 _INSERT_FACT = insert(_FACT)
 _ADVANCE = (
     update(_EXPERIMENT)
-    .where(_EXPERIMENT.c.id == bindparam("of_experiment"), _EXPERIMENT.c.seq == bindparam("old_seq"))
+    .where(
+        _EXPERIMENT.c.id == bindparam("of_experiment"),
+        _EXPERIMENT.c.seq == bindparam("old_seq"),
+        _EXPERIMENT.c.head == bindparam("old_head"),
+    )
     .values(
         {
             name: bindparam(f"new_{name}")
@@ -130,7 +134,12 @@ class Writer:
         now = decision.facts[-1].at
         values = experiment_values(decision.state) | {"seq": rows[-1]["seq"], "head": rows[-1]["hash"], "changed_at": now}
         new = {f"new_{name}": value for name, value in values.items()}
-        if connection.execute(_ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"]}).rowcount != 1:
+        if (
+            connection.execute(
+                _ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"], "old_head": loaded.row["head"]}
+            ).rowcount
+            != 1
+        ):
             return False
         save(connection, loaded, decision)
         connection.execute(_INSERT_FACT, rows)
