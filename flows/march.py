@@ -20,10 +20,11 @@ from flows.outages import through_outages
 from flows.picture import NAME_LENGTH, WORKING, Picture, Rest, picture
 from flows.rest import filled_in, forget_filled_in, rest, was_resumed_in_prefect
 from flows.view import view_of
-from protocols.errors import DatabaseUnavailable, InsituError, InvalidInput, Refused
+from protocols.errors import InsituError, InvalidInput, Refused
 from protocols.model import in_locale
 from sites import inbox
 from sites.checkpoints import CheckpointId
+from sites.trouble import passes
 
 Owed = Mapping[str, Any]
 
@@ -73,7 +74,7 @@ def _do(place: House, owed: Owed, title: str) -> None:
     attempt.task_key = f"insitu.action:{owed['checkpoint']}:{owed['index']}"
     state = attempt(owed["checkpoint"], owed["do"], dict(owed["with"] or {}), return_state=True)
     outcome = state.result(raise_on_failure=False)
-    if isinstance(outcome, DatabaseUnavailable):  # the action did not fail: it is begun again once the ledger answers
+    if passes(outcome):  # the action did not fail: it is begun again once the ledger answers
         raise outcome
     error = None if state.is_completed() else f"{type(outcome).__name__}: {outcome}"
     _record(place, owed, None if error else outcome, error)
@@ -88,7 +89,8 @@ def _record(place: House, owed: Owed, result: Any, error: str | None) -> None:
 
 def _may_pass(_task: Any, _run: TaskRun, state: State) -> bool:
     """Whether trying again soon can help: wrong input and broken rules stay wrong, and the march itself waits for a ledger that is away."""
-    return not isinstance(state.result(raise_on_failure=False), (InvalidInput, Refused, DatabaseUnavailable))
+    outcome = state.result(raise_on_failure=False)
+    return not (isinstance(outcome, (InvalidInput, Refused)) or passes(outcome))
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retry_condition_fn=_may_pass)

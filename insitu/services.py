@@ -25,6 +25,7 @@ from sites.ledger import Ledger
 from sites.occupied import occupying
 from sites.private import make_folder
 from sites.settings import Settings, without_password
+from sites.skew import ClockWatch, keep_watch
 
 if TYPE_CHECKING:
     from flows.house import House
@@ -255,10 +256,21 @@ def serving(doors: Doors, door: socket.socket) -> Iterator[None]:
     running = threading.Thread(target=server.run, kwargs={"sockets": [door]}, name="doors", daemon=True)
     running.start()
     try:
-        yield
+        with watching(doors.watch, doors.ledger, doors.settings):
+            yield
     finally:
         server.should_exit = True
         running.join(STOP_WITHIN_S)
+
+
+@contextmanager
+def watching(watch: ClockWatch | None, ledger: Ledger, settings: Settings) -> Iterator[None]:
+    """Look at the machine's clock, in a thread, and tell when it jumps; a clock that is set is nobody's concern."""
+    if watch is None:
+        yield
+        return
+    with thread("clock", partial(keep_watch, watch, ledger, settings.locale)):
+        yield
 
 
 def _server(doors: Doors) -> Any:
@@ -279,6 +291,7 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
     clock = SystemClock()
     with ExitStack() as stack:
         stack.enter_context(occupying(database, "insitu dispatch"))
+        stack.enter_context(watching(ClockWatch(clock), Ledger(database, clock), settings))
         stack.enter_context(thread("dispatcher", Dispatcher(database, clock, settings, "dispatch").run))
         if settings.prefect_api_url:
             from flows.projector import Projector

@@ -29,7 +29,7 @@ from sites.trouble import UNCERTAIN, Trouble, disk_trouble, explained, on_this_d
 from sites.turns import WriterQueue
 
 LOCK_TIMEOUT_S = 30.0
-HURRIED_S = 0.6  # somebody sits and waits: with what else a request does, they hear within a second
+HURRIED_S = 0.8  # somebody sits and waits: with what else a request does, they hear within a second
 IN_PASSING_S = 0.02
 STUCK_S = 0.05  # while a writer hangs: threads that all waited their time out for it would leave none to read with
 

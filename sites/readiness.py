@@ -15,9 +15,8 @@ from protocols.errors import DatabaseUnavailable
 from protocols.phrase import Phrase
 from sites.clock import Clock
 from sites.database import Database
-from sites.trouble import Trouble, trouble_of
+from sites.trouble import passes
 
-PASSING = (Trouble.AWAY, Trouble.BUSY, Trouble.LOCKED)
 LOOK_AGAIN_S = 1.0
 
 
@@ -55,8 +54,7 @@ def wait_until_it_answers(ready: Callable[[], object], stop: threading.Event, sa
             ready()
             return
         except DatabaseUnavailable as error:
-            passes = error.__cause__ is not None and trouble_of(error.__cause__, None) in PASSING
-            if not passes or monotonic() >= until:
+            if not passes(error) or monotonic() >= until:
                 raise
             if not told:
                 say(str(error))

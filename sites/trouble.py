@@ -7,8 +7,10 @@ import sqlite3
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import quote
 
+from protocols.errors import DatabaseUnavailable
 from protocols.phrase import Phrase
 
 UNCERTAIN = Phrase(
@@ -30,6 +32,7 @@ class Trouble(StrEnum):
     AWAY = "away"
 
 
+PASSING = (Trouble.AWAY, Trouble.BUSY, Trouble.LOCKED)
 # By what the error says of itself; the first that fits.
 SIGNS: tuple[tuple[str, Trouble], ...] = (
     ("database or disk is full", Trouble.FULL),
@@ -58,6 +61,11 @@ def trouble_of(error: BaseException, file: Path | None) -> Trouble:
     if file and found in (Trouble.AWAY, Trouble.CLOSED, Trouble.READ_ONLY) and file.exists():
         return disk_trouble(file) or found
     return found
+
+
+def passes(error: object) -> TypeGuard[DatabaseUnavailable]:
+    """Whether an error is an outage of the database that is likely to heal by itself; a full disk or missing tables are not."""
+    return isinstance(error, DatabaseUnavailable) and error.__cause__ is not None and trouble_of(error.__cause__, None) in PASSING
 
 
 def disk_trouble(file: Path) -> Trouble | None:

@@ -28,14 +28,18 @@ class Health(Shown):
     """Whether the ledger answers.
 
     `database` says whether it can be read, `ledger` what keeps it from being written: `locked` by another program, its disk `full`, it is
-    `read-only`, `damaged` or `away`. It is `degraded` where it can be read and not written.
+    `read-only`, `damaged` or `away`; `clock` whether this machine's clock jumped `ahead` or `behind` since insitu was started. It is
+    `degraded` where it can be read and either is not `ok`.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ok", "database": True, "ledger": "ok", "version": "0.1.0"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "ok", "database": True, "ledger": "ok", "clock": "ok", "version": "0.1.0"}]}
+    )
 
     status: Literal["ok", "degraded", "unavailable"]
     database: bool
     ledger: Literal["ok", "locked", "full", "read-only", "damaged", "busy", "unprepared", "closed", "away"]
+    clock: Literal["ok", "ahead", "behind"]
     version: str
 
 
@@ -55,5 +59,7 @@ async def health(request: Request, response: Response, _: Anyone) -> dict[str, A
         found = await to_thread.run_sync(condition, doors_of(request).database, limiter=LANE, abandon_on_cancel=True)
     if not found.can_read:
         response.status_code, response.headers["retry-after"] = 503, RETRY_AFTER_S
-    status = "ok" if found == Condition(True) else "degraded" if found.can_read else "unavailable"
-    return {"status": status, "database": found.can_read, "ledger": found.trouble or "ok", "version": version("insitu")}
+    watch = doors_of(request).watch
+    clock = watch.state if watch else "ok"
+    status = "ok" if (found, clock) == (Condition(True), "ok") else "degraded" if found.can_read else "unavailable"
+    return {"status": status, "database": found.can_read, "ledger": found.trouble or "ok", "clock": clock, "version": version("insitu")}

@@ -13,11 +13,15 @@ from sites.identity.limits import Limits
 from sites.identity.proofs import Ways, ways_of
 from sites.ledger import Ledger
 from sites.settings import Settings
+from sites.skew import ClockWatch
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code."""
+    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code.
+
+    `watch` looks at the machine's clock; None where the clock is set.
+    """
 
     settings: Settings
     database: Database
@@ -25,10 +29,12 @@ class Doors:
     key: Key
     loopback: bool = True
     limits: Limits = field(default_factory=Limits)
+    watch: ClockWatch | None = None
 
     @classmethod
     def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True) -> Doors:
-        return cls(settings, database, ledger, Key.of(settings), loopback)
+        watch = ClockWatch(ledger.clock) if ledger.clock.is_real else None
+        return cls(settings, database, ledger, Key.of(settings), loopback, watch=watch)
 
     @property
     def clock(self) -> Clock:

@@ -59,6 +59,7 @@ class AccessKind(StrEnum):
     CONTACT_CHANGED = "ContactChanged"  # an address, a channel or the hours someone wants to be told in
     PERSON_CHANGED = "PersonChanged"
     SITE_CHANGED = "SiteChanged"
+    CLOCK_JUMPED = "ClockJumped"  # a machine's clock went off, or came right again: dates in between are wrong
     LEDGER_RESTORED = "LedgerRestored"  # a backup took the ledger's place; what it replaced, and what ended with it
     EXPORTED = "Exported"  # a journal, a manifest or a list left the house as a file
     ACCESS_REVIEWED = "AccessReviewed"  # a manager went through who may do what

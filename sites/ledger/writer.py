@@ -18,7 +18,7 @@ from protocols.phrase import Phrase
 from protocols.state import SliceTooSmall, StepKey
 from sites import policy, timers
 from sites.checkpoints import CheckpointId
-from sites.clock import Clock
+from sites.clock import Clock, dated
 from sites.commands import Result, first_result, remember
 from sites.database import Database, table
 from sites.journal import chained
@@ -149,9 +149,8 @@ class Writer:
         return True
 
     def _now(self, row: Mapping[str, Any]) -> datetime:
-        """The present, never before the experiment's last fact: a clock set back does not undo the order of things."""
-        last: datetime = row["changed_at"]
-        return max(self.clock.now(), last)
+        """The present, never a little before the experiment's last fact: a clock set back a little does not undo the order of things."""
+        return dated(self.clock.now(), row["changed_at"])
 
     def _may_answer(
         self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, now: datetime, *, qualified: bool = False
