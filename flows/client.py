@@ -17,6 +17,7 @@ import httpx
 from flows.lock import VARIABLE, authorization, chosen_lock
 from flows.proxies import is_on_this_machine, told_of_proxy
 from protocols.errors import InsituError
+from sites.settings import without_password
 
 PAGE = 200  # Prefect's largest page
 ATTEMPTS = 7
@@ -112,7 +113,9 @@ class Prefect:
             said = f"{response.status_code} {response.text[:200]}"
             log.debug("%s %s: %s", method, path, said)
         proxy = told_of_proxy(self.api_url)
-        raise PrefectUnavailable(f"Prefect at {self.api_url} does not answer ({said}). Checkpoints and alerts go on without it.{proxy}")
+        raise PrefectUnavailable(
+            f"Prefect at {without_password(self.api_url)} does not answer ({said}). Checkpoints and alerts go on without it.{proxy}"
+        )
 
     def _read(self, response: httpx.Response) -> Any:
         if response.status_code == 404:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -11,6 +12,7 @@ from prefect.runtime import flow_run as present_run
 from flows.deployments import LAUNCHED_BY_RUN
 from flows.house import house
 from flows.march import march, refused
+from flows.outages import through_outages
 from protocols.errors import InsituError
 
 
@@ -29,7 +31,7 @@ def experiment(
     """
     if code is None:
         try:
-            code = launch_once(protocol, sites, launch, launched_by, title)
+            code = through_outages(partial(launch_once, protocol, sites, launch, launched_by, title))
         except InsituError as error:
             return refused(error)
     return march(code, "")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 
 from sites.clock import Clock, SystemClock
 from sites.database import Database
 from sites.ledger import Ledger
+from sites.occupied import occupying
+from sites.private import close_folder
 from sites.settings import Settings
 
 RETRY_DELAYS_S = (2.0, 10.0, 60.0)
@@ -24,11 +27,13 @@ class House:
 
     @classmethod
     def open(cls, settings: Settings, clock: Clock | None = None) -> House:
+        close_folder(settings.data)
         database = Database(settings.database_url)
         return cls(settings, database, Ledger(database, clock or SystemClock()))
 
 
 _lock = Lock()
+_at_work = ExitStack()  # never left: it ends with the process
 _house: House | None = None
 
 
@@ -38,6 +43,7 @@ def house() -> House:
     with _lock:
         if _house is None:
             _house = House.open(Settings.load())
+            _at_work.enter_context(occupying(_house.database, "a flow run of Prefect"))
         return _house
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from prefect.runtime import flow_run as present_run
 
 from flows.actions import ActionContext, action
 from flows.house import House, house
+from flows.outages import through_outages
 from flows.picture import NAME_LENGTH, WORKING, Picture, Rest, picture
 from flows.rest import filled_in, forget_filled_in, rest, was_resumed_in_prefect
 from flows.view import view_of
@@ -22,12 +24,17 @@ from protocols.errors import InsituError, InvalidInput, Refused
 from protocols.model import in_locale
 from sites import inbox
 from sites.checkpoints import CheckpointId
+from sites.trouble import passes
 
 Owed = Mapping[str, Any]
 
 
 def march(code: str, site: str) -> State:
     """Do every action owed on a track, then end the run in the state returned, or rest (raises Pause). Doing it twice does no harm."""
+    return through_outages(partial(_march, code, site))
+
+
+def _march(code: str, site: str) -> State:
     place, run = house(), UUID(present_run.get_id())
     with get_client(sync_client=True) as client:
         done = _do_what_is_owed(place, client, run, code, site)
@@ -67,6 +74,8 @@ def _do(place: House, owed: Owed, title: str) -> None:
     attempt.task_key = f"insitu.action:{owed['checkpoint']}:{owed['index']}"
     state = attempt(owed["checkpoint"], owed["do"], dict(owed["with"] or {}), return_state=True)
     outcome = state.result(raise_on_failure=False)
+    if passes(outcome):  # the action did not fail: it is begun again once the ledger answers
+        raise outcome
     error = None if state.is_completed() else f"{type(outcome).__name__}: {outcome}"
     _record(place, owed, None if error else outcome, error)
 
@@ -79,8 +88,9 @@ def _record(place: House, owed: Owed, result: Any, error: str | None) -> None:
 
 
 def _may_pass(_task: Any, _run: TaskRun, state: State) -> bool:
-    """Whether trying again can help: wrong input and broken rules stay wrong."""
-    return not isinstance(state.result(raise_on_failure=False), (InvalidInput, Refused))
+    """Whether trying again soon can help: wrong input and broken rules stay wrong, and the march itself waits for a ledger that is away."""
+    outcome = state.result(raise_on_failure=False)
+    return not (isinstance(outcome, (InvalidInput, Refused)) or passes(outcome))
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retry_condition_fn=_may_pass)

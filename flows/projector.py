@@ -20,7 +20,7 @@ from flows.drift import Call, External, done_by_hand, next_call
 from flows.picture import Gate, Picture, Rest, View, artifacts, pictures
 from flows.troubles import ASLEEP, AWAY, REPLACED, Troubles
 from flows.view import read_view
-from protocols.errors import InsituError
+from protocols.errors import DatabaseUnavailable, InsituError
 from protocols.state import StepStatus
 from sites.database import Database, table
 from sites.ledger import Ledger
@@ -255,6 +255,8 @@ class Projector:
             try:
                 self._project_one(case)
                 self._set_aside.pop(case.code, None)
+            except DatabaseUnavailable:  # nobody's fault here, and the same for every experiment
+                raise
             except PrefectUnavailable:
                 if not self._prefect.is_up():
                     raise

@@ -24,7 +24,10 @@ from protocols.errors import InsituError, InvalidInput
 from sites.clock import Clock, SystemClock
 from sites.database import Database
 from sites.ledger import Ledger
+from sites.occupied import occupying
+from sites.private import make_folder
 from sites.settings import Settings
+from sites.skew import ClockWatch, keep_watch
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -73,10 +76,12 @@ def up(settings: Settings, host: str, port: int, say: Say, clock: Clock | None =
         stack.enter_context(_prefect_environment(settings))
         from insitu.entrance.doors import Doors
 
-        house, parts = _move_in(stack, chosen, clock or SystemClock()), Parts()
+        house, parts = _move_in(stack, chosen, clock or SystemClock(), "insitu up"), Parts()
         running = Running(chosen, house.database, house.ledger, parts)
-        app = create_app(Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door), parts=parts))
+        doors = Doors.of(chosen, house.database, house.ledger, loopback=is_loopback(door), parts=parts)
+        app = create_app(doors)
         stack.enter_context(serving(app, door, parts))
+        stack.enter_context(looking_at_the_clock(doors.watch, house.ledger, chosen, parts))
         stack.enter_context(dispatching(house.database, house.ledger.clock, chosen, parts, "up", dispatch_every_s))
         stack.enter_context(anchoring(house.database, house.ledger.clock, chosen, parts))
 
@@ -110,8 +115,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Hold the data folder's lock, so that it is up once. Raises InsituError when it is up already."""
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "up.lock").open("a+") as lock:
+    make_folder(folder)
+    with os.fdopen(os.open(folder / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -164,11 +169,12 @@ def _prefect_environment(settings: Settings) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _move_in(stack: ExitStack, settings: Settings, clock: Clock) -> House:
+def _move_in(stack: ExitStack, settings: Settings, clock: Clock, what: str) -> House:
     from flows.house import House, move_into
 
     house = House.open(settings, clock)
     stack.callback(house.database.dispose)
+    stack.enter_context(occupying(house.database, what))
     move_into(house)
     return house
 
@@ -233,6 +239,20 @@ def serving(app: FastAPI, door: socket.socket, parts: Parts) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def looking_at_the_clock(watch: ClockWatch | None, ledger: Ledger, settings: Settings, parts: Parts) -> Iterator[None]:
+    """Look at the machine's clock, in a thread, and tell when it jumps; a clock that is set is nobody's concern."""
+    if watch is None:
+        yield
+        return
+
+    def run(stop: threading.Event) -> None:
+        keep_watch(watch, ledger, settings.locale, stop)
+
+    with supervised(parts, "clock", run):
+        yield
+
+
 def create_app(doors: Doors) -> FastAPI:
     """The application, imported only now: a command that serves nothing starts without it."""
     from insitu import app
@@ -250,11 +270,13 @@ def served(settings: Settings, database: Database, ledger: Ledger, door: socket.
 
     with ExitStack() as stack:
         stack.enter_context(this_machine_called_directly())
+        stack.enter_context(occupying(database, "insitu serve"))
         parts = Parts()
         doors = Doors.of(settings, database, ledger, loopback=is_loopback(door), parts=parts)
         if settings.prefect_api_url:
             stack.enter_context(watching(settings, parts))
         stack.enter_context(serving(create_app(doors), door, parts))
+        stack.enter_context(looking_at_the_clock(doors.watch, ledger, settings, parts))
         yield doors
 
 
@@ -262,6 +284,8 @@ def dispatch(settings: Settings, database: Database, stop: threading.Event) -> N
     """Send what the outbox owes and, with PREFECT_API_URL set, keep Prefect showing the ledger, until `stop`."""
     clock, parts = SystemClock(), Parts()
     with ExitStack() as stack:
+        stack.enter_context(occupying(database, "insitu dispatch"))
+        stack.enter_context(looking_at_the_clock(ClockWatch(clock), Ledger(database, clock), settings, parts))
         stack.enter_context(this_machine_called_directly(settings.prefect_api_url))
         stack.enter_context(dispatching(database, clock, settings, parts, "dispatch"))
         stack.enter_context(anchoring(database, clock, settings, parts))
@@ -281,7 +305,7 @@ def work(settings: Settings, stop: threading.Event, begun: Callable[[], None]) -
     with ExitStack() as stack, _prefect_environment(settings):
         from flows.worker import Worker
 
-        _move_in(stack, settings, SystemClock())
+        _move_in(stack, settings, SystemClock(), "insitu worker")
         worker = Worker(settings.prefect_api_url)
         stack.enter_context(supervised(Parts(), "worker", worker.run, worker.poke))
         begun()

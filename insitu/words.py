@@ -131,6 +131,10 @@ WORDS: dict[str, dict[str, str]] = {
         "fr": "INSITU_MAIL_URL n'est pas défini : les courriels sont réessayés trois jours, puis signalés (mailto://HÔTE:PORT?from=ADRESSE).",
         "en": "INSITU_MAIL_URL is not set: mails are tried again for three days, then reported (mailto://HOST:PORT?from=ADDRESS).",
     },
+    "waits_for_database": {
+        "fr": "{why} insitu attend jusqu'à {seconds} s qu'elle réponde.",
+        "en": "{why} insitu waits up to {seconds} s for it to answer.",
+    },
     "up_starting": {"fr": "Prefect démarre sur {url}…", "en": "Prefect is starting on {url}…"},
     "up_prefect_away": {
         "fr": "Prefect ne répond pas encore à {url}. Le travail et les alertes continuent ; il recevra tout plus tard.",

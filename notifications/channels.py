@@ -26,7 +26,7 @@ from notifications.cut_off import cut_off_after
 from notifications.render import Message, one_line
 from protocols.errors import DeliveryFailed, InvalidInput
 from protocols.phrase import Phrase
-from sites.addresses import is_mail_address
+from sites.mail_addresses import is_mail_address
 from sites.preferences import scheme_of
 
 TIMEOUT_SECONDS = 10.0

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import Connection, Date, LargeBinary, Table, func, insert, select, text
@@ -23,18 +24,20 @@ from sqlalchemy.exc import DataError, IntegrityError
 from sqlmodel import SQLModel
 
 from protocols.errors import InsituError, InvalidInput, Refused
-from sites.clock import Clock
+from sites.aftermath import end_ways_in, remember_replaced
+from sites.clock import Clock, SystemClock
 from sites.database import Database, table
 from sites.journal import compact, verify_in
+from sites.occupied import alone_on
 from sites.older_backups import brought_up_to_date
 from sites.readiness import revisions
-from sites.tables import Document, Instant, Release
+from sites.tables import AccessRow, Document, Instant, Release
+from sites.targets import MANIFEST, MARK, put_in_place, require_free
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 BATCH = 500
 Rows = Callable[[Table], Iterator[bytes]]
-_RELEASE, _DOCUMENT = table(Release), table(Document)
+_RELEASE, _DOCUMENT, _ACCESS = table(Release), table(Document), table(AccessRow)
 
 
 def backup(database: Database, file: Path, clock: Clock) -> dict[str, Any]:
@@ -42,15 +45,16 @@ def backup(database: Database, file: Path, clock: Clock) -> dict[str, Any]:
 
     Gives `{"file", "sha256", "rows", "tables", "revision", "made_at", "journal"}`; `sha256` is of the file, `journal` what `verify`
     says. The file appears whole or not at all, and replaces an older one. It holds names, addresses and channels' passwords.
-    Raises InsituError when the file cannot be written.
+    Raises InvalidInput where something else than a backup of insitu has that name, InsituError when the file cannot be written.
     """
-    partial = file.with_name(f".{file.name}.partial")
+    require_free(file)
+    partial = file.with_name(f".{file.name}.{token_hex(4)}.partial")
     try:
         _begin_private(partial)
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             manifest = _write_archive(database, archive, clock)
         digest = _file_digest(partial)
-        os.replace(partial, file)
+        put_in_place(partial, file)
     except OSError as error:
         raise InsituError(f"The backup {file} cannot be written: {error.strerror or error}. The ledger is untouched.") from error
     finally:
@@ -59,19 +63,32 @@ def backup(database: Database, file: Path, clock: Clock) -> dict[str, Any]:
     return _said(file, digest, manifest)
 
 
-def restore(database: Database, file: Path, *, replace: bool = False) -> dict[str, Any]:
+def restore(
+    database: Database, file: Path, *, replace: bool = False, clock: Clock | None = None, beside: Path | None = None
+) -> dict[str, Any]:
     """Put a backup in place of an empty ledger, or with `replace` of any: the shape of `backup`, after every row was read back.
 
-    One of an older release is migrated on the way (`sites.older_backups`). All or nothing. Raises InvalidInput when the file is not a
-    backup, was changed or is of a later release; Refused when the ledger is not empty; nothing is written then.
+    One of an older release is migrated on the way (`sites.older_backups`). Sessions, tokens and links end, who was shut out stays out, and
+    what the replaced access journal knew since is kept in the folder `beside`, by default the database's own. All or nothing. Raises
+    InvalidInput when the file is not a backup, was changed or is of a later release; Refused when the ledger is not empty, or anything
+    runs on it; nothing is written then.
     """
-    with _opened(file) as archive, _in_todays_tables(archive, _checked_manifest(archive, file), file) as (rows, manifest):
+    now = (clock or SystemClock()).now()
+    with (
+        _opened(file) as archive,
+        alone_on(database),
+        _in_todays_tables(archive, _checked_manifest(archive, file), file) as (rows, manifest),
+    ):
         database.migrate()
         try:
             with database.write() as connection:
                 _refuse_unfit(connection, replace)
+                folder = beside or (database.file.parent if database.file else Path.cwd())
+                replaced = remember_replaced(connection, _access_rows(rows), folder, now)
                 _replace_rows(connection, rows)
                 _check_rows(connection, manifest, file)
+                about = {"backup": _file_digest(file), "made_at": manifest["made_at"]}
+                end_ways_in(connection, replaced, now, about)
         except (IntegrityError, DataError) as error:
             raise InvalidInput(f"{file} holds rows this database refuses: {error.orig}. Nothing was restored.") from error
     return _said(file, _file_digest(file), manifest)
@@ -87,15 +104,15 @@ def _said(file: Path, digest: str, manifest: Mapping[str, Any]) -> dict[str, Any
 
 
 def _begin_private(file: Path) -> None:
-    """An empty file that only its owner may read."""
+    """A new empty file that only its owner may read."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _write_archive(database: Database, archive: zipfile.ZipFile, clock: Clock) -> dict[str, Any]:
     with database.read() as connection:
         manifest = {
-            "insitu_backup": FORMAT,
+            MARK: FORMAT,
             "revision": _revision(connection),
             "made_at": clock.now().isoformat(),
             "tables": {target.name: _write_table(connection, target, archive) for target in _tables()},
@@ -179,7 +196,7 @@ def _checked_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
     """The manifest, once every member was found to be as it says."""
     try:
         manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
-        known = manifest["insitu_backup"] == FORMAT
+        known = manifest[MARK] == FORMAT
         tables = dict(manifest["tables"])
     except (KeyError, ValueError, TypeError):
         raise InvalidInput(f"{file} is not a backup of insitu: it has no manifest. Nothing was restored.") from None
@@ -233,6 +250,12 @@ def _refuse_unfit(connection: Connection, replace: bool) -> None:
     kept = [target.name for target in _tables() if target.name != "protocol" and _count(connection, target)]
     if kept and not replace:
         raise Refused(f"The ledger is not empty ({', '.join(kept)}). Stop insitu, then restore with --replace to lose what it holds.")
+
+
+def _access_rows(rows: Rows) -> Iterator[Mapping[str, Any]]:
+    """The backup's access journal, in order: a table's lines have none of their own."""
+    lines = (json.loads(line) for line in rows(_ACCESS))
+    return iter(sorted(lines, key=lambda row: row["seq"]))
 
 
 def _count(connection: Connection, target: Table) -> int:

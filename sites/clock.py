@@ -5,6 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+# Clocks of several machines, or one put right a little, may stand so long before the last fact; more is a clock that was wrong.
+TOLERANCE = timedelta(minutes=5)
+
+
+def dated(now: datetime, last: datetime) -> datetime:
+    """The date of a fact that follows one dated `last`: never a little before it, and not dragged along after a clock that ran ahead.
+
+    The order of facts is that of their numbers; a date says what the clock said (docs/adr/0023).
+    """
+    return last if now < last <= now + TOLERANCE else now
+
 
 class Clock(Protocol):
     """Gives the present, aware UTC. `is_real` is False when the time shown is not the time it is."""

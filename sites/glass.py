@@ -15,7 +15,7 @@ from protocols.facts import Fact, FactKind
 from protocols.forms import says_nothing
 from protocols.phrase import Phrase
 from sites import policy
-from sites.clock import Clock
+from sites.clock import Clock, dated
 from sites.database import Database, table
 from sites.identity.access import AccessKind, in_place_of, note
 from sites.ledger import Ledger
@@ -38,7 +38,7 @@ def break_glass(database: Database, clock: Clock, person: str, experiment: str, 
     with database.write() as connection:
         of = _require_role(connection, person, clock.now())
         row = _found(connection, experiment, site)
-        now = max(clock.now(), row["changed_at"])
+        now = dated(clock.now(), row["changed_at"])
         _refuse_in_conflict(connection, person, row, now)
         seen = {"person": person, "experiment": experiment, "site": site}
         if (lasting := _lasting(connection, seen, now)) is not None:

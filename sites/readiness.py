@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from importlib.resources import files
+from time import monotonic
 
 from sqlalchemy import inspect, select
 from sqlalchemy.sql import column
@@ -12,6 +15,9 @@ from protocols.errors import DatabaseUnavailable
 from protocols.phrase import Phrase
 from sites.clock import Clock
 from sites.database import Database
+from sites.trouble import passes
+
+LOOK_AGAIN_S = 1.0
 
 
 def make_ready(database: Database, clock: Clock) -> bool:
@@ -35,6 +41,25 @@ def make_ready(database: Database, clock: Clock) -> bool:
     database.migrate()
     add_library(database, clock)
     return True
+
+
+def wait_until_it_answers(ready: Callable[[], object], stop: threading.Event, say: Callable[[str], None], limit_s: float) -> None:
+    """Try `ready` until it raises no more, or until `stop`; `say` hears once why it waits.
+
+    Raises DatabaseUnavailable after `limit_s`, and at once where waiting does not help: a damaged file, a later release's tables.
+    """
+    until, told = monotonic() + limit_s, False
+    while not stop.is_set():
+        try:
+            ready()
+            return
+        except DatabaseUnavailable as error:
+            if not passes(error) or monotonic() >= until:
+                raise
+            if not told:
+                say(str(error))
+                told = True
+            stop.wait(LOOK_AGAIN_S)
 
 
 def revisions() -> list[str]:

@@ -8,11 +8,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from protocols.errors import InvalidInput
 
 Network = IPv4Network | IPv6Network
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of an SQLite file, whatever characters its path has: `?`, `#` or `%` would mean something else as they are."""
+    return f"sqlite:///{quote(str(file))}"
+
+
+def without_password(url: str) -> str:
+    """An address as it may be shown: whoever's name and password stand in it, before the “@”, is left out."""
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}" if slashes else url
+
 
 # Services on the internet with an address of their own: none of them lets a person name a host for insitu to call.
 CHANNELS = ("ntfys", "slack", "wxteams", "threema")
@@ -31,11 +43,11 @@ class Settings:
     """
 
     data: Path
-    database_url: str
+    database_url: str = field(repr=False)
     public_url: str = PUBLIC_URL
-    prefect_api_url: str = ""
+    prefect_api_url: str = field(default="", repr=False)
     prefect_ui_url: str = ""
-    mail_url: str = ""
+    mail_url: str = field(default="", repr=False)
     locale: str = "fr"
     key: str = field(default="", repr=False)
     channels: tuple[str, ...] = CHANNELS
@@ -67,10 +79,10 @@ class Settings:
         api = _web_address(given, "PREFECT_API_URL")
         return cls(
             data=home,
-            database_url=given.get("INSITU_DATABASE_URL") or f"sqlite:///{home / 'insitu.db'}",
+            database_url=given.get("INSITU_DATABASE_URL") or sqlite_address(home / "insitu.db"),
             public_url=_web_address(given, "INSITU_PUBLIC_URL", may_have_path=False) or _last_served(home) or PUBLIC_URL,
             prefect_api_url=api,
-            prefect_ui_url=_web_address(given, "INSITU_PREFECT_UI_URL") or api.removesuffix("/api"),
+            prefect_ui_url=_web_address(given, "INSITU_PREFECT_UI_URL") or without_password(api.removesuffix("/api")),
             mail_url=given.get("INSITU_MAIL_URL", ""),
             locale=given.get("INSITU_LOCALE", "fr"),
             key=given.get("INSITU_KEY", ""),

@@ -17,7 +17,7 @@ from protocols.errors import InvalidImport, InvalidInput, InvalidProtocol, Probl
 from protocols.forms import says_nothing
 from protocols.model import LOCALES
 from protocols.phrase import Phrase
-from sites.addresses import is_mail_address, unseen
+from sites.mail_addresses import is_mail_address, unseen
 
 KINDS = ("sites", "people", "assignments")
 SEPARATORS = ";,\t"

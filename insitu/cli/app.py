@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Annotated, Any
 
@@ -77,6 +78,7 @@ keeping.add_to(app)
 
 def main() -> None:
     """The entry point of the program."""
+    os.umask(0o077)  # whatever insitu and what it starts write, logs and Prefect's files among it, is for its own account only
     # Importing allocates objects that never die; looking for dead ones all the while costs a tenth of a short command's time.
     gc.set_threshold(100_000, 10, 10)
     if unread := next((word for word in sys.argv[1:] if not _is_text(word)), None):

@@ -104,7 +104,7 @@ def restore(
     from sites import backup as backups
 
     here = opened(data)
-    _say(here, "restored", backups.restore(here.database, file, replace=replace), json)
+    _say(here, "restored", backups.restore(here.database, file, replace=replace, beside=here.settings.data), json)
 
 
 def _say(here: Opened, key: str, found: dict[str, Any], json: bool) -> None:

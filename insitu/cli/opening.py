@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,15 +65,30 @@ class Opened:
 
         return str(language(self.locale).text(message))
 
+    def when_ready(self, stop: threading.Event, say: Callable[[str], None], limit_s: float = 120) -> None:
+        """Wait until the database answers, a minute or two at most, or until `stop`: a machine may start insitu before its database.
+
+        Raises DatabaseUnavailable then, and at once for whatever does not pass by itself.
+        """
+        from sites.readiness import wait_until_it_answers
+
+        def said(why: str) -> None:
+            say(self.word("waits_for_database", why=why, seconds=round(limit_s)))
+
+        wait_until_it_answers(lambda: self.database, stop, said, limit_s)
+
     def word(self, key: str, **values: object) -> str:
         return word(key, self.locale, **values)
 
 
 def opened(data: Path | None) -> Opened:
     """The installation in `--data`, given before or after the command's name, else where the environment says."""
+    from sites.private import close_folder
     from sites.settings import Settings
 
-    return Opened(Settings.load(data or given_first.get()), terminal_locale())
+    settings = Settings.load(data or given_first.get())
+    close_folder(settings.data)
+    return Opened(settings, terminal_locale())
 
 
 def file_bytes(file: Path) -> bytes:

@@ -34,6 +34,9 @@ def up(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> None:
     here = opened(data)
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         here.database.dispose()
         with services.up(here.settings, host, port, _say) as running:
             _say(here.word("up_pages", url=running.settings.public_url))
@@ -91,6 +94,9 @@ def serve(host: Host = "127.0.0.1", port: Port = 8080, data: Data = None) -> Non
     services.log_to_terminal()
     with ExitStack() as stack:
         stop = stack.enter_context(services.until_told_to_stop())
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         door = stack.enter_context(services.listening(host, port))
         settings = services.at_door(here.settings, door)
         doors = stack.enter_context(services.served(settings, here.database, here.ledger, door))
@@ -107,6 +113,9 @@ def dispatch(data: Data = None) -> None:
     here = opened(data)
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         _say(here.word("dispatching"))
         services.dispatch(here.settings, here.database, stop)
 
@@ -118,6 +127,9 @@ def worker(data: Data = None) -> None:
     here = opened(data)
     services.log_to_terminal()
     with services.until_told_to_stop() as stop:
+        here.when_ready(stop, _say)
+        if stop.is_set():
+            return
         here.database.dispose()
         services.work(here.settings, stop, lambda: _say(here.word("working")))
 

@@ -29,6 +29,7 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.accounts import create_account
 from sites.policy import EVERYTHING
+from sites.private import make_folder
 from sites.readiness import make_ready
 from sites.settings import Settings
 from sites.tables import Experiment, Track
@@ -172,7 +173,7 @@ def _flow_run(story: Story, running: services.Running) -> str:
 def _write_documents(story: Story, running: services.Running) -> list[Path]:
     """Every document the machine made, as files."""
     folder = running.settings.data / "documents"
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     written = []
     for fact in inbox.journal(running.database, story.code, EVERYTHING):
         for made in (fact["data"].get("result") or {}).get("documents", []):

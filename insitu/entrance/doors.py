@@ -15,6 +15,7 @@ from sites.identity.limits import Limits
 from sites.identity.proofs import Ways, ways_of
 from sites.ledger import Ledger
 from sites.settings import Settings
+from sites.skew import ClockWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Doors:
 
     `parts` is how the rest of this process is.
     `provider` is the OpenID provider of the settings, with what it said of itself; None without one.
+    `watch` looks at the machine's clock; None where the clock is set.
     """
 
     settings: Settings
@@ -33,11 +35,13 @@ class Doors:
     limits: Limits = field(default_factory=Limits)
     parts: Parts = field(default_factory=Parts)
     provider: Provider | None = None
+    watch: ClockWatch | None = None
 
     @classmethod
     def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True, parts: Parts | None = None) -> Doors:
         provider = Provider(settings) if settings.has_provider else None
-        return cls(settings, database, ledger, Key.of(settings), loopback, parts=parts or Parts(), provider=provider)
+        watch = ClockWatch(ledger.clock) if ledger.clock.is_real else None
+        return cls(settings, database, ledger, Key.of(settings), loopback, parts=parts or Parts(), provider=provider, watch=watch)
 
     @property
     def clock(self) -> Clock:

@@ -15,6 +15,7 @@ from insitu.entrance.doors import doors_of
 from insitu.entrance.visitor import SAFE, session_of, visitor_of
 from protocols.errors import Refused
 from protocols.phrase import Phrase
+from sites.database import HURRIED_S, waiting_at_most
 from sites.identity.sessions import person_of
 
 BEFORE_SIGN_IN = "insitu-form"  # a cookie of random text that stands for the session where there is none yet
@@ -70,7 +71,8 @@ class Guard:
                     headers.setdefault("strict-transport-security", "max-age=31536000")
             await send(message)
 
-        await self.app(scope, counted(scope, receive), guarded)
+        with waiting_at_most(HURRIED_S):
+            await self.app(scope, counted(scope, receive), guarded)
 
 
 def counted(scope: Scope, receive: Receive) -> Receive:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +43,9 @@ from sites.identity.access import AccessKind, note
 from sites.identity.limits import Door
 
 log = logging.getLogger("insitu.doors")
+
+RETRY_AFTER_S = "5"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 # The first that fits: what is more special stands before what is less.
 STATUSES: tuple[tuple[type[InsituError], int, str], ...] = (
@@ -81,10 +87,42 @@ def title_of(error: InsituError) -> str:
 
 def add_to(app: FastAPI) -> None:
     """Let the application answer errors in insitu's words."""
-    app.add_exception_handler(InsituError, _refuse)  # type: ignore[arg-type]
-    app.add_exception_handler(HTTPException, _refuse_by_status)  # type: ignore[arg-type]
-    app.add_exception_handler(RequestValidationError, _refuse_shape)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, _apologise)
+    handlers: dict[type[Exception], Callable[[Request, Any], Response]] = {
+        InsituError: _refuse,
+        HTTPException: _refuse_by_status,
+        RequestValidationError: _refuse_shape,
+        OSError: _refuse_full_disk,
+        Exception: _apologise,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, _even_without_ledger(handler))
+
+
+def _even_without_ledger(handler: Callable[[Request, Any], Response]) -> Callable[[Request, Any], Response]:
+    """The handler, whose own looks into the ledger (for the language, to journal a refusal) may fail like any other."""
+
+    @wraps(handler)
+    def answered(request: Request, error: Any) -> Response:
+        try:
+            return handler(request, error)
+        except DatabaseUnavailable as away:
+            return _say_unavailable(request, away)
+
+    return answered
+
+
+def _say_unavailable(request: Request, error: DatabaseUnavailable) -> Response:
+    """503, with what is known of whoever asks so far and in the browser's language: the ledger is not asked again."""
+    for known in ("session", "visitor"):
+        if not hasattr(request.state, known):
+            setattr(request.state, known, None)
+    tongue = language_of(request)
+    title, message = tongue(title_of(error)), tongue.text(error.args[0])
+    if is_api(request):
+        return problem(request, 503, type(error).__name__, title, message)
+    answer = page(request, "refusal.html", status=503, title=title, message=message, errors=[])
+    answer.headers["retry-after"] = RETRY_AFTER_S
+    return answer
 
 
 def is_api(request: Request) -> bool:
@@ -94,11 +132,13 @@ def is_api(request: Request) -> bool:
 def problem(request: Request, status: int, kind: str, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> JSONResponse:
     """A problem document, RFC 9457; `kind` names the error for programs."""
     body = {"type": f"urn:insitu:problem:{kind}", "title": title, "status": status, "detail": detail, "errors": errors or []}
-    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "600"}, 503: {"retry-after": "5"}}.get(status, {})
+    headers = {401: {"www-authenticate": "Bearer"}, 429: {"retry-after": "600"}, 503: {"retry-after": RETRY_AFTER_S}}.get(status, {})
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 def _refuse(request: Request, error: InsituError) -> Response:
+    if isinstance(error, DatabaseUnavailable):
+        return _say_unavailable(request, error)
     status, tongue = status_of(error), language_of(request)
     if isinstance(error, (NotOurForm, ReadOnlyToken, UnknownToken)):
         refused(request, type(error).__name__)
@@ -148,6 +188,16 @@ def _refuse_shape(request: Request, error: RequestValidationError) -> Response:
     if is_api(request):
         return problem(request, 422, "InvalidInput", title, "; ".join(f"{one['path']}: {one['message']}" for one in errors), errors)
     return page(request, "refusal.html", status=422, title=title, message="", errors=errors)
+
+
+def _refuse_full_disk(request: Request, error: OSError) -> Response:
+    """What is uploaded waits on the disk until it is read, and a full one takes no more: it is said so. Raises any other error."""
+    if error.errno not in NO_ROOM:
+        raise error
+    log.error("%s %s failed: %s", request.method, request.url.path, error)
+    return _say_unavailable(
+        request, DatabaseUnavailable(Phrase("The disk of this installation is full or read-only. Free some space and try again."))
+    )
 
 
 def _apologise(request: Request, error: Exception) -> Response:

@@ -157,8 +157,8 @@ def _visitor(
 
 
 @rule
-def anyone(request: Request) -> None:
-    """Open to everybody: what it shows belongs to nobody."""
+async def anyone(request: Request) -> None:
+    """Open to everybody: what it shows belongs to nobody. It waits for no thread: health answers while all of them wait."""
 
 
 @rule

@@ -60,6 +60,8 @@ class AccessKind(StrEnum):
     PERSON_CHANGED = "PersonChanged"
     SITE_CHANGED = "SiteChanged"
     ANCHORED = "Anchored"  # the heads of all journals were signed outside the database
+    CLOCK_JUMPED = "ClockJumped"  # a machine's clock went off, or came right again: dates in between are wrong
+    LEDGER_RESTORED = "LedgerRestored"  # a backup took the ledger's place; what it replaced, and what ended with it
     EXPORTED = "Exported"  # a journal, a manifest or a list left the house as a file
     ACCESS_REVIEWED = "AccessReviewed"  # a manager went through who may do what
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from protocols.errors import DatabaseUnavailable, InvalidInput
+from sites.private import make_folder
 from sites.settings import Settings
 
 SHORTEST = 32
@@ -82,7 +83,7 @@ def kept_secret(file: Path, instead: str, begins: str = "") -> str:
     Raises DatabaseUnavailable, which says what to do `instead`, when the file can be neither read nor made.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         if not file.exists():
             _make(file, begins + secrets.token_urlsafe(48))
         return file.read_text("ascii").strip()

@@ -95,9 +95,8 @@ def read_session(database: Database, clock: Clock, cookie: str) -> SessionRow | 
     is_live = _is_live(row, now)
     found = SessionRow(**{name: row[name] for name in _NAMES}, is_live=is_live, ran_out=not is_live and not _was_ended(row))
     if found.is_live and now - found.seen_at >= SEEN_EVERY:
-        with database.write() as connection:
-            seen = update(_SESSION).where(_SESSION.c.id == found.id, _SESSION.c.ended_at.is_(None)).values(seen_at=now)
-            connection.execute(seen)
+        seen = update(_SESSION).where(_SESSION.c.id == found.id, _SESSION.c.ended_at.is_(None)).values(seen_at=now)
+        database.write_in_passing(lambda connection: connection.execute(seen))
     return found
 
 

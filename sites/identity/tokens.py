@@ -63,8 +63,8 @@ def read_token(database: Database, clock: Clock, token: str) -> TokenRow | None:
     if row is None or row["revoked_at"] or row["disabled_at"] or row["expires_at"] <= now:
         return None
     if row["used_at"] is None or now - row["used_at"] >= USED_EVERY:
-        with database.write() as connection:
-            connection.execute(update(_TOKEN).where(_TOKEN.c.id == row["id"]).values(used_at=now))
+        used = update(_TOKEN).where(_TOKEN.c.id == row["id"]).values(used_at=now)
+        database.write_in_passing(lambda connection: connection.execute(used))
     return TokenRow(row["id"], row["person"], row["person_name"], row["locale"], row["scope"])
 
 

@@ -18,7 +18,7 @@ from protocols.phrase import Phrase
 from protocols.state import SliceTooSmall, StepKey
 from sites import evidence, policy, timers
 from sites.checkpoints import CheckpointId
-from sites.clock import Clock
+from sites.clock import Clock, dated
 from sites.commands import Result, first_result, remember
 from sites.database import Database, table
 from sites.journal import chained
@@ -34,7 +34,11 @@ _LOCALE = select(_PERSON.c.locale).where(_PERSON.c.id == bindparam("id"))
 _INSERT_FACT = insert(_FACT)
 _ADVANCE = (
     update(_EXPERIMENT)
-    .where(_EXPERIMENT.c.id == bindparam("of_experiment"), _EXPERIMENT.c.seq == bindparam("old_seq"))
+    .where(
+        _EXPERIMENT.c.id == bindparam("of_experiment"),
+        _EXPERIMENT.c.seq == bindparam("old_seq"),
+        _EXPERIMENT.c.head == bindparam("old_head"),
+    )
     .values(
         {
             name: bindparam(f"new_{name}")
@@ -145,7 +149,12 @@ class Writer:
         now = decision.facts[-1].at
         values = experiment_values(decision.state) | {"seq": rows[-1]["seq"], "head": rows[-1]["hash"], "changed_at": now}
         new = {f"new_{name}": value for name, value in values.items()}
-        if connection.execute(_ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"]}).rowcount != 1:
+        if (
+            connection.execute(
+                _ADVANCE, new | {"of_experiment": loaded.id, "old_seq": loaded.row["seq"], "old_head": loaded.row["head"]}
+            ).rowcount
+            != 1
+        ):
             return False
         save(connection, loaded, decision)
         connection.execute(_INSERT_FACT, rows)
@@ -155,9 +164,8 @@ class Writer:
         return True
 
     def _now(self, row: Mapping[str, Any]) -> datetime:
-        """The present, never before the experiment's last fact: a clock set back does not undo the order of things."""
-        last: datetime = row["changed_at"]
-        return max(self.clock.now(), last)
+        """The present, never a little before the experiment's last fact: a clock set back a little does not undo the order of things."""
+        return dated(self.clock.now(), row["changed_at"])
 
     def _may_answer(
         self, connection: Connection, loaded: Loaded, name: CheckpointId, by: str, now: datetime, *, qualified: bool = False

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from keyboard import Terminal
+from sqlalchemy import make_url
 
 from insitu import services
 from insitu.demo.mail import MailServer
@@ -110,6 +112,65 @@ def test_a_public_address_without_its_scheme_starts_nothing(terminal: Terminal) 
     with running(terminal.data, "serve", "--port", "0", INSITU_PUBLIC_URL="insitu.example.org") as program:
         said, errors = program.communicate(timeout=60)
     assert (program.returncode, said, "INSITU_PUBLIC_URL" in errors, errors.count("\n")) == (2, "", True, 1)
+
+
+def test_a_backup_is_not_restored_while_the_pages_are_served(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.json("backup", str(tmp_path / "monday.zip"))
+    with running(terminal.data, "serve", "--port", "0") as program:
+        assert first_line(program)
+        refused = terminal.type("restore", str(tmp_path / "monday.zip"), "--replace")
+        assert (refused.status, "is at work" in refused.err) == (3, True)
+        told_to_stop(program, signal.SIGTERM)
+    assert terminal.type("restore", str(tmp_path / "monday.zip"), "--replace").status == 0
+    over = terminal.type("backup", str(terminal.data / "insitu.db"))
+    assert (over.status, "choose another name" in over.err) == (2, True)
+
+
+@contextmanager
+def passed_on(file: str, at: int) -> Iterator[None]:
+    """A server's socket, reachable at a port while the block runs."""
+    with socket.create_server(("127.0.0.1", at)) as door:
+
+        def accept() -> None:
+            while True:
+                try:
+                    near, _ = door.accept()
+                except OSError:
+                    return
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(file)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=pump, args=(one, other), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield
+
+
+def pump(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while got := one.recv(65536):
+            other.sendall(got)
+        other.shutdown(socket.SHUT_WR)
+
+
+def test_serve_started_before_its_database_waits_and_says_so(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    from flows.server import free_port
+
+    postgres = request.getfixturevalue("postgres")
+    real, port = make_url(postgres.url(postgres.fresh())), free_port()
+    url = real.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
+    with running(tmp_path, "serve", "--port", "0", INSITU_DATABASE_URL=url) as program:
+        assert "insitu waits up to 120 s" in first_line(program)
+        with passed_on(f"{real.query['host']}/.s.PGSQL.{real.port or 5432}", port):
+            assert "Pages: http://" in first_line(program)
+            assert told_to_stop(program, signal.SIGTERM)[0] == 0
+
+
+def test_what_does_not_pass_by_itself_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "insitu.db").write_text("Not a database at all, but long enough to look like something. " * 20)
+    with running(tmp_path, "dispatch") as program:
+        _, errors = program.communicate(timeout=60)
+    assert (program.returncode, "not one of insitu's" in errors) == (1, True)
 
 
 def test_a_taken_port_is_reported(terminal: Terminal) -> None:

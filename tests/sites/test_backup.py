@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -19,8 +22,15 @@ from sites import inbox, registry, releases
 from sites.backup import backup, restore
 from sites.clock import SetClock
 from sites.database import Database, table
+from sites.identity.access import entries
+from sites.identity.access import verify as verify_access
+from sites.identity.accounts import accounts, create_account, disable
+from sites.identity.links import create_link, links_of
+from sites.identity.sessions import end_sessions, open_session, read_session
+from sites.identity.tokens import create_token, read_token
 from sites.journal import verify
 from sites.ledger import Ledger
+from sites.occupied import alone_on, occupying
 from sites.policy import EVERYTHING
 from sites.tables import Experiment, FactRow
 
@@ -31,6 +41,7 @@ sites:
   - {code: CAEN, name: CHU Caen Normandie, kind: public_hospital, territory: FR, timezone: Europe/Paris}
 people:
   - {id: a.martin, name: Zoé Martin, email: a.martin@example.org, channels: ["tgram://1:secret/2"]}
+  - {id: b.durand, name: Luc Durand, email: b.durand@example.org}
 assignments:
   - {person: a.martin, role: project_manager, from: 2026-01-01}
   - {person: a.martin, role: methodologist}
@@ -200,3 +211,120 @@ def test_a_backup_replaces_an_older_one_is_for_its_owner_only_and_leaves_no_part
     (tmp_path / "file").write_text("")
     with pytest.raises(InsituError, match="cannot be written"):
         backup(ledger.database, tmp_path / "file" / "one.zip", ledger.clock)
+
+
+# ------------------------------------------------------------------ where it may be written
+
+
+def unchanged(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file() and not file.name.endswith("-shm")}
+
+
+def ways_to(file: Path, folder: Path) -> list[Path]:
+    """A file by its name, by another way round, by a link to it, and by a second name of it."""
+    (folder / "link.zip").symlink_to(file)
+    os.link(file, folder / "second.zip")
+    return [file, file.parent / "." / ".." / file.parent.name / file.name, folder / "link.zip", folder / "second.zip"]
+
+
+def test_nothing_of_an_installation_and_nothing_else_that_is_there_is_written_over(
+    new_database: Callable[[str], Database], tmp_path: Path
+) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    file = ledger.database.file
+    assert file
+    (tmp_path / "key").write_text("a key")
+    (tmp_path / "letter.zip").write_text("not a backup")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as photos:
+        photos.writestr("manifest.json", "[]")
+    (tmp_path / "nowhere.zip").symlink_to(tmp_path / "missing")
+    (tmp_path / "folder.zip").mkdir()
+    beside = [file.with_name(file.name + end) for end in ("-wal", "-shm", ".queue", ".running", "-journal")]
+    others = [tmp_path / name for name in ("key", "letter.zip", "photos.zip", "nowhere.zip", "folder.zip")]
+    ways = ways_to(file, tmp_path)
+    before = unchanged(tmp_path)
+    for target in [*ways, *beside, *others, Path("/dev/null"), tmp_path / "new" / "insitu.db", tmp_path / "new" / "up.lock"]:
+        with pytest.raises(InvalidInput, match="Nothing was written"):
+            backup(ledger.database, target, ledger.clock)
+    assert unchanged(tmp_path) == before
+    assert verify(ledger.database)["ok"]
+
+
+# ------------------------------------------------------------------ what a restore must not do
+
+
+HOLD = """
+import sys
+from sites.database import Database
+from sites.occupied import occupying
+with occupying(Database(sys.argv[1]), "insitu serve"):
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_ledger_that_something_runs_on_is_not_replaced(database: Database, tmp_path: Path) -> None:
+    ledger = lived_in(database)
+    backup(database, tmp_path / "one.zip", ledger.clock)
+    lived_in(database)
+    command = [sys.executable, "-c", HOLD, database.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "at work\n"
+        with pytest.raises(Refused, match=f"process {other.pid}"):
+            restore(database, tmp_path / "one.zip", replace=True)
+        other.kill()
+    assert len(inbox.experiments(database)) == 2
+    restore(database, tmp_path / "one.zip", replace=True)
+    assert len(inbox.experiments(database)) == 1
+
+
+def have_it_alone_again_and_again(database: Database) -> None:
+    for _ in range(600):
+        with alone_on(database):
+            threading.Event().wait(0.05)
+
+
+def test_a_program_whose_connection_was_cut_is_seen_again(postgresql_database: Database) -> None:
+    with occupying(postgresql_database, "insitu dispatch"):
+        with postgresql_database.write() as connection:
+            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE starts_with(application_name, 'insitu dispatch on')"
+            assert connection.exec_driver_sql(cut).scalar()
+        with pytest.raises(Refused, match="insitu dispatch on"):
+            have_it_alone_again_and_again(postgresql_database)
+
+
+def test_what_was_closed_since_a_backup_stays_closed_and_what_the_access_journal_knew_is_kept(database: Database, tmp_path: Path) -> None:
+    ledger = lived_in(database)
+    clock = ledger.clock
+    with database.write() as connection:
+        for person in ("a.martin", "b.durand"):
+            create_account(connection, person, "a long enough pass phrase", clock.now(), by="")
+        cookie = open_session(connection, "a.martin", clock.now(), method="password")
+        nonce = create_link(connection, "calendar", "a.martin", clock.now(), by="a.martin", lasts=None)
+    token = create_token(database, clock, "a.martin", "script", "write", 30)
+    backup(database, tmp_path / "one.zip", clock)
+    known = len(entries(database))
+    disable(database, clock, "b.durand", by="a.martin")
+    with database.write() as connection:
+        end_sessions(connection, "a.martin", clock.now(), by="a.martin")
+    since = [entry["kind"] for entry in reversed(entries(database))][known:]
+    assert since == ["AccountDisabled", "SignedOut"]
+
+    restore(database, tmp_path / "one.zip", replace=True, clock=clock, beside=tmp_path / "beside")
+    session = read_session(database, clock, cookie)
+    assert session is not None
+    assert not session.is_live
+    assert read_token(database, clock, token) is None
+    assert links_of(database, "a.martin")[0]["id"] == nonce
+    assert links_of(database, "a.martin")[0]["revoked_at"]
+    closed = {one["person"]: one["disabled_at"] for one in accounts(database)}
+    assert closed["b.durand"]
+    assert not closed["a.martin"]
+    (kept,) = (tmp_path / "beside").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0
+    assert [json.loads(line)["kind"] for line in kept.read_text().splitlines()] == since
+    told = entries(database, kind="LedgerRestored")[0]["data"]
+    last = json.loads(kept.read_text().splitlines()[-1])["hash"]
+    assert (told["closed"], told["replaced"]) == (["b.durand"], {"entries": 2, "head": last, "file": kept.name})
+    assert verify_access(database)["ok"]

@@ -31,6 +31,7 @@ from protocols.errors import (
     UnknownThing,
 )
 from sites import inbox, registry, releases
+from sites.board import iso
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.journal import verify
@@ -480,13 +481,27 @@ def test_a_hold_of_one_site_leaves_the_others_their_deadlines(small: Ledger) -> 
     assert missed == ["METZ"]
 
 
-def test_a_clock_set_back_does_not_undo_the_order_of_facts(small: Ledger) -> None:
+def test_a_clock_set_back_a_little_does_not_undo_the_order_of_dates(small: Ledger) -> None:
     code = launch(small)
     assert isinstance(small.clock, SetClock)
-    small.clock.advance(timedelta(days=-30))
+    small.clock.advance(timedelta(minutes=-4))
     to_ethics(small, code)
     times = [fact["at"] for fact in inbox.journal(small.database, code, EVERYTHING)]
     assert times == sorted(times)
+
+
+def test_a_clock_that_ran_ahead_does_not_date_what_follows_once_it_is_put_right(small: Ledger) -> None:
+    code, right = launch(small), small.clock.now()
+    assert isinstance(small.clock, SetClock)
+    small.clock.advance(timedelta(days=700))
+    ethics = to_ethics(small, code)
+    small.clock.set(right + timedelta(hours=1))
+    small.complete(ethics, {"opinion": "yes"}, "ethics_officer")
+    facts = inbox.journal(small.database, code)
+    assert [fact["seq"] for fact in facts] == list(range(1, len(facts) + 1))
+    assert max(fact["at"] for fact in facts) == iso(right + timedelta(days=700))
+    assert facts[-1]["at"] == iso(right + timedelta(hours=1))
+    assert verify(small.database)["ok"]
 
 
 # ------------------------------------------------------------------ a database in trouble

@@ -71,5 +71,7 @@ KINDS: dict[str, str] = {
     AccessKind.SITE_CHANGED: N_("Site changed"),
     AccessKind.ANCHORED: N_("Journals anchored"),
     AccessKind.EXPORTED: N_("Exported as a file"),
+    AccessKind.CLOCK_JUMPED: N_("The clock jumped"),
+    AccessKind.LEDGER_RESTORED: N_("A backup restored"),
     AccessKind.ACCESS_REVIEWED: N_("Access reviewed"),
 }
