@@ -16,3 +16,12 @@ def folded(key: str) -> str:
 def are_same(one: str, other: str) -> bool:
     """Whether two keys name the same thing."""
     return folded(one) == folded(other)
+
+
+def are_alike(one: str, other: str) -> bool:
+    """Whether two keys are the same, or numbers that differ by zeros in front alone: a spreadsheet saves 0075 as 75."""
+    return _number(folded(one)) == _number(folded(other))
+
+
+def _number(key: str) -> str:
+    return key.lstrip("0") or "0" if key.isascii() and key.isdigit() else key

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, and_, insert, select, update
 from protocols import clocks
 from protocols.clocks import Place
 from protocols.errors import InvalidImport, Refused, UnknownThing, did_you_mean
-from protocols.keys import folded
+from protocols.keys import are_same, folded
 from protocols.needs import MANAGER
 from protocols.phrase import Phrase
 from sites import keys, policy, sheets
@@ -326,9 +326,29 @@ def _check_twins(connection: Connection, sheet: Sheet) -> None:
             (name,) = KEYS[kind]
             if twin := keys.written(row.values[name], known):
                 sheet.blame(row.line, "duplicate", keys.said(row.values[name], twin), f"{row.path}.{name}".lstrip("."))
+        _check_zeros(sheet, kind, known)
     for group in keys.twins(connection):
         message = Phrase("{keys} differ by capitals alone, and are taken for one another.", keys=", ".join(group))
         sheet.blame(0, "twins", message, warn=True)
+
+
+def _check_zeros(sheet: Sheet, kind: str, known: set[str]) -> None:
+    """Refuse two new keys of a file that differ by zeros in front alone: a spreadsheet dropped those of one."""
+    (name,) = KEYS[kind]
+    fresh: dict[str, int] = {}
+    for row in sheet.rows[kind]:
+        key = row.values[name]
+        twin = keys.written(key, fresh)
+        if twin and not are_same(key, twin):
+            said = Phrase(
+                "{key!r} is in the file as {twin!r} too, on line {line}: zeros in front make no other.",
+                key=key,
+                twin=twin,
+                line=fresh[twin],
+            )
+            sheet.blame(row.line, "duplicate", said, f"{row.path}.{name}".lstrip("."))
+        if key not in known:
+            fresh.setdefault(key, row.line)
 
 
 def _check_role(row: Row, roles: Mapping[str, set[str]], sheet: Sheet) -> None:

@@ -234,10 +234,16 @@ def _yaml_list(kind: str, rows: list[Any], document: Document, sheet: Sheet) -> 
             sheet.blame(at, "unknown_key", said, f"{path}.{name}")
             if meant := nearest(name, columns):  # so that it is not called missing as well
                 given = {meant: given[name]} | given
-        yield Row(kind, {name: _yaml_value(name, given, line, path, sheet) for name in columns}, line, path)
+        said_so = document.at((kind, place))
+        values = {
+            name: _yaml_value(name, given, document.written((kind, place, name)) if name in said_so else "", line, path, sheet)
+            for name in columns
+        }
+        yield Row(kind, values, line, path)
 
 
-def _yaml_value(name: str, given: Mapping[str, Any], line: int, path: str, sheet: Sheet) -> Any:
+def _yaml_value(name: str, given: Mapping[str, Any], text: str, line: int, path: str, sheet: Sheet) -> Any:
+    """The value of a column; `text` is what stands in the file, "" where that is under another name."""
     value = given.get(name)
     if name == "channels":
         if name not in given:
@@ -248,10 +254,11 @@ def _yaml_value(name: str, given: Mapping[str, Any], line: int, path: str, sheet
         value = _default(path, name) if value is None else value
         fine = isinstance(value, str)
     if not fine:
-        written = Phrase('`{name}` should be text: write "{value}" with quotes.', name=name, value=value)
+        text = text or str(value)
+        written = Phrase('`{name}` should be text: write "{value}" with quotes.', name=name, value=text)
         said = Phrase("`{name}` should be a list of texts.", name=name) if name == "channels" else written
         sheet.blame(line, "not_text", said, f"{path}.{name}")
-        return [] if name == "channels" else str(value)
+        return [] if name == "channels" else text
     return value
 
 

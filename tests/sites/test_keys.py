@@ -11,7 +11,7 @@ from small import SMALL, launch, to_ethics
 from sqlalchemy import insert, select
 
 from protocols.errors import InvalidImport, InvalidInput, Refused, UnknownThing
-from protocols.keys import are_same, folded
+from protocols.keys import are_alike, are_same, folded
 from sites import inbox, keys, registry
 from sites.clock import SetClock
 from sites.database import Database, table
@@ -64,6 +64,56 @@ def test_an_import_refuses_what_is_there_in_other_letters_and_names_it(
     assert (registry.people(database), registry.sites(database)) == before
 
 
+SHEET = "code;name;kind;territory;timezone\n%s;X;clinic;FR;Europe/Paris\n"
+CARDS = "id;name;email\n%s;Claire Dupont;c@example.org\n"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [("0075", "75", True), ("000", "0", True), ("0075", "750", False), ("0A", "A", False), ("CAEN", "caen", True), ("2A04", "2A4", False)],
+)
+def test_numbers_are_alike_but_for_zeros_in_front(one: str, other: str, alike: bool) -> None:
+    assert are_alike(one, other) is are_alike(other, one) is alike
+
+
+@pytest.mark.parametrize(
+    ("text", "file"), [(SITES, "x.yaml"), (SHEET, "x.csv"), (PEOPLE, "x.yaml"), (CARDS, "x.csv")], ids=["sites", "sheet", "people", "cards"]
+)
+@pytest.mark.parametrize(("there", "given"), [("0075", "75"), ("75", "0075")])
+def test_an_import_refuses_what_is_there_but_for_zeros_in_front(database: Database, text: str, file: str, there: str, given: str) -> None:
+    quoted = "'%s'" if file.endswith(".yaml") else "%s"
+    registry.import_file(database, text % (quoted % there), file)
+    before = registry.people(database), registry.sites(database)
+    with pytest.raises(InvalidImport, match=f"'{given}' is there already, written '{there}': zeros in front") as caught:
+        registry.import_file(database, text % (quoted % given), file)
+    assert (caught.value.problems[0].line, caught.value.problems[0].code) == (2, "duplicate")
+    registry.import_file(database, text % (quoted % there), file)
+    assert (registry.people(database), registry.sites(database)) == before
+
+
+@pytest.mark.parametrize(("text", "file"), [(SITES + SITES.partition("\n")[2], "x.yaml"), (SHEET + SHEET.partition("\n")[2], "x.csv")])
+def test_a_file_that_names_one_site_with_and_without_its_zeros_is_refused(database: Database, text: str, file: str) -> None:
+    given = ("'0075'", "'75'") if file.endswith(".yaml") else ("0075", "75")
+    with pytest.raises(InvalidImport, match="'75' is in the file as '0075' too, on line 2") as caught:
+        registry.import_file(database, text % given, file)
+    assert [(one.line, one.code) for one in caught.value.problems] == [(3, "duplicate")]
+    assert registry.sites(database) == []
+
+
+def test_two_sites_that_were_let_in_so_before_are_imported_as_they_are(database: Database) -> None:
+    place = {"name": "X", "kind": "clinic", "territory": "FR", "timezone": "Europe/Paris"}
+    with database.write() as connection:
+        connection.execute(insert(table(Site)), [{"code": code} | place for code in ("0075", "75")])
+    found = registry.import_file(database, SHEET % "0075" + SHEET.partition("\n")[2] % "75", "x.csv")
+    assert (found["sites"]["unchanged"], found["warnings"]) == (2, [])
+
+
+def test_a_role_at_a_site_without_its_zeros_names_the_one_that_is_there(database: Database, registry_of_town: None) -> None:
+    registry.import_file(database, SHEET % "0075", "x.csv")
+    with pytest.raises(InvalidImport, match="written '0075'"):
+        registry.import_file(database, "person;role;site\nnurse.caen;site_coordinator;75\n", "x.csv")
+
+
 @pytest.fixture
 def registry_of_town(registry: None) -> None:
     """The tests' town, under a name that leaves `registry` to the module."""
@@ -83,6 +133,9 @@ def test_a_form_refuses_it_too(database: Database, clock: SetClock, registry_of_
     site = {"code": "caen", "name": "X", "kind": "clinic", "territory": "FR", "timezone": "Europe/Paris"}
     with pytest.raises(InvalidImport, match="There is one already: CAEN"):
         registry.save_site(database, clock, site, by="project_manager", new=True)
+    registry.save_site(database, clock, site | {"code": "0075"}, by="project_manager", new=True)
+    with pytest.raises(InvalidImport, match="There is one already: 0075"):
+        registry.save_site(database, clock, site | {"code": "75"}, by="project_manager", new=True)
 
 
 def test_the_first_manager_is_not_a_twin_of_somebody_imported(database: Database, clock: SetClock, registry_of_town: None) -> None:
