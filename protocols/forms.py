@@ -20,6 +20,11 @@ MAX_TEXT = 10_000
 # Whatever day is answered has a day before and after it on every clock of the world.
 EARLIEST, LATEST = date(1000, 1, 1), date(9000, 12, 31)
 _UNSEEN = frozenset({"Cf", "Cc", "Zs", "Zl", "Zp"})
+# Letters, signs and marks that are blank all the same: fillers, the blank of braille, joiners and variation selectors (UAX 44,
+# Default_Ignorable_Code_Point).
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0").union(
+    map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def _is_blank(value: Any) -> bool:
 
 def says_nothing(text: str) -> bool:
     """Whether a text has no character that can be seen: blanks, and marks without a width of their own."""
-    return all(character.isspace() or unicodedata.category(character) in _UNSEEN for character in text)
+    return all(one.isspace() or one in _BLANKS or unicodedata.category(one) in _UNSEEN for one in text)
 
 
 def _is_shown(field: FormField, fields: tuple[FormField, ...], kept: Mapping[str, Any], context: Mapping[str, Any]) -> bool:

@@ -82,7 +82,9 @@ def main() -> None:
     # Importing allocates objects that never die; looking for dead ones all the while costs a tenth of a short command's time.
     gc.set_threshold(100_000, 10, 10)
     if unread := next((word for word in sys.argv[1:] if not _is_text(word)), None):
-        typer.echo(f"{unread.encode(errors='surrogateescape')!r} is not UTF-8 text. Set the terminal to UTF-8 and type it again.", err=True)
+        word = ascii(unread.encode(errors="surrogateescape"))
+        said = Phrase("{word} is not UTF-8 text. Set the terminal to UTF-8 and type it again.", word=word)
+        typer.echo(_said(InvalidInput(said)), err=True)
         raise SystemExit(InvalidInput.exit_status)
     app(prog_name="insitu")
 

@@ -167,6 +167,14 @@ def _day_of(text: str) -> str:
     return text
 
 
+def _shown(was: str, zone: ZoneInfo) -> datetime | None:
+    """The time that a control showed for a moment; None for what is no moment, or none that the site's clocks can show."""
+    with suppress(ValueError, OverflowError):
+        moment = datetime.fromisoformat(was)
+        return moment.astimezone(zone).replace(tzinfo=None) if moment.tzinfo else None
+    return None
+
+
 def _moment_of(text: str, zone: ZoneInfo, was: str = "") -> str:
     """A time on the site's clocks as an aware one; what is no time stays as it is.
 
@@ -174,7 +182,7 @@ def _moment_of(text: str, zone: ZoneInfo, was: str = "") -> str:
     """
     with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(text)
-        if was and moment == datetime.fromisoformat(was).astimezone(zone).replace(tzinfo=None):
+        if moment == _shown(was, zone):
             return was
         if moment.tzinfo is None:
             # By UTC and back: an hour that the clocks skip becomes the one they show instead.

@@ -12,6 +12,7 @@ from insitu.entrance.visitor import SignedIn, Visitor
 from insitu.web.checkpoint_page import address_of
 from sites import errands, inbox
 from sites.board import iso
+from sites.folding import fold
 from sites.names import names
 
 router = APIRouter()
@@ -63,4 +64,4 @@ def _groups(entries: Iterable[Mapping[str, Any]], visitor: Visitor, people: Mapp
         }
         for of, own in by_person.items()
     ]
-    return sorted(found, key=lambda group: (group["of"] != "", group["name"]))
+    return sorted(found, key=lambda group: (group["of"] != "", fold(group["name"])))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocols.errors import InvalidInput
+from protocols.forms import says_nothing
 from protocols.phrase import Phrase
 from sites.clock import Clock
 from sites.database import Database, table
@@ -45,7 +46,7 @@ class TokenRow:
 
 def create_token(database: Database, clock: Clock, person: str, name: str, scope: Scope, days: int) -> str:
     """A new token of a person, its text told only now; it ends after `days` (1 to 366). Raises InvalidInput."""
-    if not name.strip() or not 1 <= days <= LONGEST_DAYS or scope not in ("read", "write"):
+    if says_nothing(name) or not 1 <= days <= LONGEST_DAYS or scope not in ("read", "write"):
         raise InvalidInput(Phrase("A token needs a name, a scope (read or write) and between 1 and {longest} days.", longest=LONGEST_DAYS))
     now, token = clock.now(), PREFIX + secrets.token_urlsafe(32)
     row = {"id": fingerprint(token), "person": person, "name": name.strip()[:100], "scope": scope}

@@ -43,9 +43,11 @@ def test_a_word_that_is_no_text_is_refused_in_a_sentence(tmp_path: Path) -> None
         "--reason",
         b"\xe9",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "b'\\xe9' is not UTF-8 text. Set the terminal to UTF-8 and type it again.\n"
+    for locale, said in (("en", "is not UTF-8 text. Set"), ("fr", "n’est pas du texte UTF-8. Réglez")):
+        tongue = {**os.environ, "INSITU_LOCALE": locale, "PYTHONIOENCODING": "utf-8"}
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, env=tongue)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"b'\\xe9' {said} ")
 
 
 # ------------------------------------------------------------------ shapes

@@ -13,7 +13,7 @@ from sqlalchemy import insert, update
 from visit import Visit, doors_on
 
 from insitu.web.experiment.board import ahead, by_phase, urgency
-from insitu.web.experiment.journal import as_csv, day, defused
+from insitu.web.experiment.journal import as_csv, day
 from insitu.web.experiment.telling import KINDS, SENTENCES
 from protocols.facts import FactKind
 from sites import inbox, releases
@@ -200,10 +200,12 @@ def test_an_export_holds_what_is_seen_and_is_noted(visit: Visit, code: str) -> N
 
 @pytest.mark.parametrize(
     ("cell", "kept"),
-    [("=1+1", "'=1+1"), (" @x", "' @x"), ("+33", "'+33"), ("-2", "'-2"), ("\t=1", "'\t=1"), ("a=1", "a=1"), ("", "")],
+    [
+        *(("=1+1", "'=1+1"), (" @x", "' @x"), ("+33", "'+33"), ("-2", "'-2"), ("\t=1", "'\t=1"), ("a=1", "a=1"), ("", "")),
+        *(("\uff1d1", "'\uff1d1"), ("\n=1", "'\n=1"), ("\u00a0+1", "'\u00a0+1"), ("\u22121", "'\u22121")),
+    ],
 )
 def test_no_cell_is_a_formula(cell: str, kept: str) -> None:
-    assert defused(cell) == kept
     assert list(csv.reader(io.StringIO(as_csv(["a"], [[cell]]))))[1] == [kept]
 
 

@@ -242,6 +242,15 @@ def test_an_hour_that_the_clocks_show_twice_is_left_as_it_is_by_who_does_not_tou
     assert come_back(form, {"at": hour}) == {"at": hour}
 
 
+@pytest.mark.parametrize(
+    ("was", "typed"), [("9999-12-31T23:59:59Z", "2026-03-02T10:00"), ("2026-03-02T10:00", "2026-03-02T10:00"), ("x", "2026-03-02T10:00")]
+)
+def test_a_moment_that_was_refused_can_be_put_right(was: str, typed: str) -> None:
+    form = fields({"id": "at", "type": "datetime"})
+    sent = FormData([("f-at", typed), ("f-at.was", was)])
+    assert answers_of(form, sent) == {"at": "2026-03-02T10:00:00+01:00"}
+
+
 def test_a_moment_that_no_clock_of_the_site_can_show_is_refused_and_shown_as_it_stands() -> None:
     form = fields({"id": "at", "type": "datetime"}, {"id": "day", "type": "date"})
     answers = {"at": "9999-12-31T23:59:59Z", "day": "0001-01-01"}

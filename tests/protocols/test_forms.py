@@ -97,7 +97,7 @@ def test_a_hidden_field_is_neither_required_nor_kept() -> None:
     assert check_answers(form, {"asked": True}, TODAY)[1] == {"it": "an answer is required"}
 
 
-@pytest.mark.parametrize("blank", ["\u200b", " \u200b\u2060\ufeff", "\u00ad", "\u3000"])
+@pytest.mark.parametrize("blank", ["\u200b", " \u200b\u2060\ufeff", "\u00ad", "\u3000", "\u3164", "\u2800\ufe0f"])
 def test_a_text_of_characters_without_a_width_is_no_answer(blank: str) -> None:
     assert check_answers([field(type="text", required=True)], {"it": blank}, TODAY)[1] == {"it": "an answer is required"}
 

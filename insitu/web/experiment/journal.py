@@ -20,8 +20,10 @@ from insitu.web.experiment.documents import saved
 from insitu.web.experiment.frame import address_of, experiment_page, number, role_title, step_title
 from insitu.web.experiment.telling import KINDS, tell
 from sites.disclosure import journal as facts_of
+from sites.folding import fold
 from sites.identity.access import AccessKind, in_place_of, note
 from sites.names import names
+from sites.sheets import safe_cell
 from sites.verification import verify
 
 router = APIRouter()
@@ -79,7 +81,7 @@ def journal(request: Request, seen: SeesExperiment, after: str = "", before: str
             "journal.html",
             facts=_in_words(request, seen, found, named),
             chosen=chosen.query,
-            kind_options=sorted(((kind.value, language_of(request)(name)) for kind, name in KINDS.items()), key=lambda one: one[1]),
+            kind_options=sorted(((kind.value, language_of(request)(name)) for kind, name in KINDS.items()), key=lambda one: fold(one[1])),
             newer=address_of(seen.code, "/journal", **chosen.query, after=found[0]["seq"]) if later and found else "",
             older=address_of(seen.code, "/journal", **chosen.query, before=found[-1]["seq"]) if earlier and found else "",
             exports={kind: address_of(seen.code, f"/journal.{kind}", **chosen.query) for kind in ("csv", "json")},
@@ -166,10 +168,5 @@ def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     written.write("\ufeff")
     lines = csv.writer(written)
     lines.writerow(columns)
-    lines.writerows([defused(cell) for cell in row] for row in rows)
+    lines.writerows([safe_cell(cell) for cell in row] for row in rows)
     return written.getvalue()
-
-
-def defused(cell: str) -> str:
-    """The cell with an apostrophe before what a spreadsheet would calculate (OWASP, CSV injection)."""
-    return f"'{cell}" if cell.lstrip().startswith(("=", "+", "-", "@")) or cell.startswith(("\t", "\r", "\n")) else cell
