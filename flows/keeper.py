@@ -77,6 +77,7 @@ class Keeper:
                 if not server.has_port:
                     log.info("Port %d is taken; Prefect starts on another", server.port)
                     server = self._server()
+                    stop.wait(SHORTEST_PAUSE_S)  # where none can be kept at all, the log is not filled in a blink
                     continue
                 pause_s = SHORTEST_PAUSE_S if time.monotonic() - began > LONG_LIFE_S else pause_s
                 self._say(Kept.AWAY, server, why)

@@ -116,7 +116,7 @@ class Dispatcher:
             return work()
         except InsituError as error:
             log.error("%s", error)
-        except Exception:
+        except BaseException:  # SystemExit in a library would end the lane, and nobody would be told
             log.exception("The dispatcher met an error it does not know, and goes on")
         return 0
 

@@ -11,8 +11,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 _MARKS = re.compile("[\u0300-\u036f]")
-# What Unicode does not take apart, and a French dictionary does.
-_LIGATURES = {"œ": "oe", "æ": "ae"}
+# What Unicode does not take apart, and a French dictionary does; the capitals for a PostgreSQL whose locale, C, knows none but ASCII's.
+_LIGATURES = {"œ": "oe", "æ": "ae", "Œ": "oe", "Æ": "ae"}
 
 
 def fold(text: str) -> str:

@@ -143,3 +143,17 @@ def test_an_automatic_mail_says_so(world: World) -> None:
     [mail] = world.mailbox.mails
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["X-Auto-Response-Suppress"] == "All"
+
+
+def test_a_lane_outlives_what_would_end_a_thread(world: World) -> None:
+    stop, tried = threading.Event(), [0]
+
+    def work() -> int:
+        tried[0] += 1
+        if tried[0] == 1:
+            raise SystemExit("a library gave up")
+        stop.set()
+        return 0
+
+    Dispatcher(world.database, world.clock, world.settings)._keep_doing(work, stop, 0)
+    assert tried == [2]
