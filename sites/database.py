@@ -112,7 +112,9 @@ class Database:
         """Connections that need no room on the disk, for reading where SQLite cannot make the file that its readers share."""
         assert self.file is not None, "only a file can be read so"
         file = self.file
-        return self._engine("sqlite://", creator=lambda: on_this_disk(file), poolclass=NullPool)
+        engine = self._engine("sqlite://", creator=lambda: on_this_disk(file), poolclass=NullPool)
+        event.listen(engine, "connect", lambda connection, _record: teach_sqlite(connection))
+        return engine
 
     def migrate(self, revision: str = "head") -> None:
         """Bring the tables to the present version, or to an earlier one that a backup has; nothing happens when they are."""
