@@ -1,7 +1,8 @@
 """What a restored ledger must not bring back: ways in that were closed since; and what the replaced one's access journal knew.
 
 A backup is of a day when sessions, tokens and links were in force that may have been ended since: all of them end. An account that the
-replaced ledger had closed stays closed. The entries of the replaced access journal that the backup does not hold go to a file beside.
+replaced ledger had closed stays closed, and a link to the OpenID provider that it had taken back is not there again. The entries of the
+replaced access journal that the backup does not hold go to a file beside.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from protocols.errors import InsituError
 from sites.database import table
@@ -29,9 +30,11 @@ _ACCESS, _ACCOUNT, _LINK, _SESSION, _TOKEN = (table(one) for one in (AccessRow, 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What is known of the ledger that a restore replaces: who was shut out, and the file with what its access journal knew alone."""
+    """What is known of the ledger that a restore replaces: who was shut out, whom each account was linked to at the OpenID provider (None
+    once unlinked), and the file with what its access journal knew alone."""
 
     closed: frozenset[str] = frozenset()
+    subjects: Mapping[str, str | None] = field(default_factory=dict)
     head: str = ""
     entries: int = 0
     file: Path | None = None
@@ -52,7 +55,9 @@ def remember_replaced(connection: Connection, backed_up: Iterable[Mapping[str, A
     finally:
         alone.close()
     closed = connection.execute(select(_ACCOUNT.c.person).where(_ACCOUNT.c.disabled_at.is_not(None))).scalars()
-    return Replaced(frozenset(closed), head, alone.count, alone.file if alone.count else None)
+    linked = select(_ACCOUNT.c.person, _ACCOUNT.c.subject).where(or_(_ACCOUNT.c.subject.is_not(None), _ACCOUNT.c.unlinked_at.is_not(None)))
+    subjects = {row.person: row.subject for row in connection.execute(linked)}
+    return Replaced(frozenset(closed), subjects, head, alone.count, alone.file if alone.count else None)
 
 
 def _after_what_both_know(rows: Iterator[dict[str, Any]], backed_up: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -103,6 +108,23 @@ def end_ways_in(connection: Connection, replaced: Replaced, now: datetime, about
     for person in reopened:
         connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.person == person).values(disabled_at=now))
         note(connection, AccessKind.ACCOUNT_DISABLED, now, person=person, why="closed before the restore")
+    unlinked = _unlink(connection, replaced, now)
     kept = {"entries": replaced.entries, "head": replaced.head, "file": replaced.file.name} if replaced.file else None
-    ended: dict[str, Any] = {"sessions": sessions, "tokens": tokens, "links": links, "closed": reopened}
+    ended: dict[str, Any] = {"sessions": sessions, "tokens": tokens, "links": links, "closed": reopened, "unlinked": unlinked}
     note(connection, AccessKind.LEDGER_RESTORED, now, **about, **ended, replaced=kept)
+
+
+def _unlink(connection: Connection, replaced: Replaced, now: datetime) -> list[str]:
+    """Take back every link that the replaced ledger no longer had, and let no e-mail make it anew; whose they were."""
+    rows = connection.execute(select(_ACCOUNT.c.person, _ACCOUNT.c.subject, _ACCOUNT.c.unlinked_at).order_by(_ACCOUNT.c.person)).all()
+    known = [row for row in rows if row.person in replaced.subjects]
+    wrong = [
+        row
+        for row in known
+        if row.subject not in (None, replaced.subjects[row.person])
+        or (row.subject is None and row.unlinked_at is None and replaced.subjects[row.person] is None)
+    ]
+    for row in wrong:
+        connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.person == row.person).values(subject=None, unlinked_at=now))
+        note(connection, AccessKind.PROVIDER_UNLINKED, now, person=row.person, subject=row.subject or "", why="unlinked before the restore")
+    return [row.person for row in wrong]

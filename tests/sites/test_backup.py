@@ -24,9 +24,10 @@ from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.access import entries
 from sites.identity.access import verify as verify_access
-from sites.identity.accounts import accounts, create_account, disable
+from sites.identity.accounts import account_of, accounts, create_account, disable
 from sites.identity.links import create_link, links_of
 from sites.identity.sessions import end_sessions, open_session, read_session
+from sites.identity.subjects import link_subject, unlink_subject
 from sites.identity.tokens import create_token, read_token
 from sites.journal import verify
 from sites.ledger import Ledger
@@ -292,6 +293,31 @@ def test_a_program_whose_connection_was_cut_is_seen_again(postgresql_database: D
             assert connection.exec_driver_sql(cut).scalar()
         with pytest.raises(Refused, match="insitu dispatch on"):
             have_it_alone_again_and_again(postgresql_database)
+
+
+@pytest.mark.parametrize("linked_anew", [False, True])
+def test_a_link_to_the_provider_that_was_taken_back_since_a_backup_is_not_there_again(
+    database: Database, tmp_path: Path, linked_anew: bool
+) -> None:
+    clock = lived_in(database).clock
+    people = ("a.martin", "b.durand")
+    with database.write() as connection:
+        for person in people:
+            create_account(connection, person, "a long enough pass phrase", clock.now(), by="")
+    link_subject(database, clock, "a.martin", "https://id.example|1", by="a.martin")
+    backup(database, tmp_path / "one.zip", clock)
+    link_subject(database, clock, "b.durand", "https://id.example|2", by="b.durand")
+    for person in people:
+        unlink_subject(database, clock, person, by=person)
+    if linked_anew:
+        link_subject(database, clock, "a.martin", "https://id.example|3", by="a.martin")
+
+    restore(database, tmp_path / "one.zip", replace=True, clock=clock, beside=tmp_path / "beside")
+    with database.read() as connection:
+        found = [account_of(connection, person) for person in people]
+    assert [(one["subject"], one["unlinked_at"] is not None) for one in found if one] == [(None, True)] * 2
+    assert entries(database, kind="LedgerRestored")[0]["data"]["unlinked"] == list(people)
+    assert verify_access(database)["ok"]
 
 
 def test_what_was_closed_since_a_backup_stays_closed_and_what_the_access_journal_knew_is_kept(database: Database, tmp_path: Path) -> None:
