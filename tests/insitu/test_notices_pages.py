@@ -193,7 +193,7 @@ def test_a_channel_is_tested_where_the_installation_names_its_host(
 
 
 def test_pages_are_answered_while_more_tests_wait_for_a_silent_server_than_there_are_threads(
-    sqlite_database: Database, clock: SetClock
+    sqlite_database: Database, clock: SetClock, registry_on_sqlite: None
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=20) as mute:
         doors = doors_on(sqlite_database, clock, mail_url=f"mailto://127.0.0.1:{mute.getsockname()[1]}?from=insitu@example.org")
