@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from insitu.entrance.doors import Doors, doors_of
@@ -27,6 +29,7 @@ from sites.preferences import InvalidWish, contact_of, mute, preference_of, sche
 router = APIRouter()
 
 HERE = "/account/notices"
+LANE = CapacityLimiter(4)  # tests of channels under way: they wait for somebody else's server, and hold up no page meanwhile
 HOURS = ("quiet_from", "quiet_until", "digest_at")
 # The zones of France's territories, which the sites of this house stand in; a person's own other zone stays offered to them.
 TIMEZONES = (
@@ -75,16 +78,23 @@ def remove_channel(request: Request, visitor: SignedIn, form: Posted) -> Respons
 
 
 @router.post(f"{HERE}/test")
-def try_way(request: Request, visitor: SignedIn, form: Posted) -> Response:
+async def try_way(request: Request, visitor: SignedIn, form: Posted) -> Response:
     """Send a message by one way, and say what came of it."""
-    doors, way = doors_of(request), str(form.get("way", ""))
+    way = str(form.get("way", ""))
+    failure = await tried(request, visitor, visitor.person, way)
+    return await run_in_threadpool(_page, request, visitor, tested=way, failure=failure)
+
+
+async def tried(request: Request, visitor: Visitor, person: str, way: str) -> str:
+    """Why a message to a person by one way failed, "" when it did not. It waits for that server in a thread that makes no pages."""
+    doors = doors_of(request)
     doors.limits.check(Door.CHANNEL, visitor.person)
     doors.limits.count(Door.CHANNEL, visitor.person)
     try:
-        send_test(doors, visitor.person, way)
+        await to_thread.run_sync(send_test, doors, person, way, limiter=LANE)
     except DeliveryFailed as failure:
-        return _page(request, visitor, tested=way, failure=language_of(request).text(failure.args[0]))
-    return _page(request, visitor, tested=way)
+        return language_of(request).text(failure.args[0])
+    return ""
 
 
 def send_test(doors: Doors, name: str, way: str) -> None:

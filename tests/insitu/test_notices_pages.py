@@ -7,11 +7,17 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 from mail_server import Mailbox
 from sqlalchemy import select
 from visit import Visit, doors_on
 
+from insitu.app import THREADS, create_app
+from insitu.entrance.guard import FIELD
+from insitu.entrance.visitor import COOKIE
+from insitu.services import serving
+from insitu.supervision import Parts
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.access import entries
@@ -184,6 +190,32 @@ def test_a_channel_is_tested_where_the_installation_names_its_host(
     mark = visit.get(HERE).text.split('name="way" value="')[1].split('"')[0]
     assert "A test was sent by json://…" in visit.post(f"{HERE}/test", {"way": mark}, of=HERE).text
     assert hook.posted == 1
+
+
+def test_pages_are_answered_while_more_tests_wait_for_a_silent_server_than_there_are_threads(
+    sqlite_database: Database, clock: SetClock, registry_on_sqlite: None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=20) as mute:
+        doors = doors_on(sqlite_database, clock, mail_url=f"mailto://127.0.0.1:{mute.getsockname()[1]}?from=insitu@example.org")
+        with socket.create_server(("127.0.0.1", 0)) as door, serving(create_app(doors), door, Parts()):
+            here = f"http://127.0.0.1:{door.getsockname()[1]}"
+            visit = Visit(doors).sign_in(WHO)
+            form = {FIELD: visit.token(HERE), "way": "email"}
+            cookies = {COOKIE: str(visit.client.cookies[COOKIE])}
+            testing = [
+                threading.Thread(target=httpx.post, args=(f"{here}{HERE}/test",), kwargs={"data": form, "cookies": cookies, "timeout": 120})
+                for _ in range(THREADS + 2)
+            ]
+            for one in testing:
+                one.start()
+            held = [mute.accept()[0] for _ in range(4)]  # so many wait for it at once
+            assert httpx.get(f"{here}/help", timeout=60).status_code == 200
+            assert all(one.is_alive() for one in testing)
+            mute.close()
+            for one in held:
+                one.close()
+            for one in testing:
+                one.join(60)
 
 
 def test_a_channel_that_is_no_longer_allowed_is_not_called(

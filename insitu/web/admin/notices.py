@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of
 from insitu.entrance.visitor import GlobalManager, Visitor
 from insitu.web.admin.frame import admin_page, person_address
-from insitu.web.notices import contact, mark_of, send_test, shown_choices, typed_wishes
+from insitu.web.notices import contact, mark_of, shown_choices, tried, typed_wishes
 from notifications import channels
-from protocols.errors import DeliveryFailed, InvalidInput
-from sites.identity.limits import Door
+from protocols.errors import InvalidInput
 from sites.preferences import InvalidWish, set_channels, set_preference
 
 router = APIRouter()
@@ -67,16 +67,11 @@ def remove_channel(request: Request, visitor: GlobalManager, person: str, form: 
 
 
 @router.post(f"{PATH}/test")
-def try_way(request: Request, visitor: GlobalManager, person: str, form: Posted) -> Response:
+async def try_way(request: Request, visitor: GlobalManager, person: str, form: Posted) -> Response:
     """Send the person a message by one way, and say what came of it."""
-    doors, way = visitor.doors, str(form.get("way", ""))
-    doors.limits.check(Door.CHANNEL, visitor.person)
-    doors.limits.count(Door.CHANNEL, visitor.person)
-    try:
-        send_test(doors, person, way)
-    except DeliveryFailed as failure:
-        return _page(request, visitor, person, tested=way, failure=language_of(request).text(failure.args[0]))
-    return _page(request, visitor, person, tested=way)
+    way = str(form.get("way", ""))
+    failure = await tried(request, visitor, person, way)
+    return await run_in_threadpool(_page, request, visitor, person, tested=way, failure=failure)
 
 
 def _page(
