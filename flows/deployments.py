@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from http import HTTPStatus
 from itertools import count
 from typing import Any
 
@@ -136,7 +137,11 @@ class Deployments:
         if self._pool != POOL:
             make = f"prefect work-pool create {self._pool} --type process"
             raise PrefectRefused(f"Prefect has no work pool {self._pool!r} (INSITU_WORK_POOL). Create it: `{make}`.")
-        self._prefect.request("POST", "work_pools/", {"name": POOL, "type": POOL_TYPE, "base_job_template": JOB_TEMPLATE})
+        try:
+            self._prefect.request("POST", "work_pools/", {"name": POOL, "type": POOL_TYPE, "base_job_template": JOB_TEMPLATE})
+        except PrefectRefused as refusal:
+            if refusal.status != HTTPStatus.CONFLICT:  # another process has just made it
+                raise
 
     def _register(self, flow: str, name: str, content: Mapping[str, Any]) -> None:
         self._register_pool()

@@ -12,7 +12,9 @@ from playwright.sync_api import Browser, expect
 from town import settle
 from visit import doors_on
 
+from insitu.app import create_app
 from insitu.services import address, listening, serving
+from insitu.supervision import Parts
 from sites.clock import SetClock
 from sites.database import Database
 from sites.identity import accounts
@@ -30,7 +32,7 @@ def address_of_ours(tmp_path: Path) -> Iterator[str]:
     with listening("127.0.0.1", 0) as door, real_provider(*PEOPLE) as issuer:
         ours = address(door)
         known = {"oidc_issuer": issuer, "oidc_client_id": CLIENT, "oidc_client_secret": "a secret", "oidc_name": "Pro Santé Connect"}
-        with serving(doors_on(database, clock, data=tmp_path, public_url=ours, **known), door):
+        with serving(create_app(doors_on(database, clock, data=tmp_path, public_url=ours, **known)), door, Parts()):
             yield ours
     database.dispose()
 

@@ -14,8 +14,10 @@ from visit import doors_on
 
 from insitu.api import ROUTERS
 from insitu.api.document import describe
+from insitu.app import create_app
 from insitu.entrance.refusals import KNOWN, STATUSES
 from insitu.services import address, listening, serving
+from insitu.supervision import Parts
 from sites.clock import SystemClock
 from sites.database import Database
 
@@ -36,7 +38,7 @@ def test_the_commands_of_the_page_run_in_order(terminal: Terminal, tmp_path: Pat
     for name, text in re.findall(r"^```json file=(\S+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(text, "utf-8")
     environment = {"TOKEN": Caller(doors, "b.petit").token, "PATH": "/usr/bin:/bin"}
-    with listening("127.0.0.1", 0) as door, serving(doors, door):
+    with listening("127.0.0.1", 0) as door, serving(create_app(doors), door, Parts()):
         for command in commands():
             asked = command.replace("curl ", "curl -sS --fail-with-body --noproxy '*' ").replace(SHOWN, address(door))
             done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

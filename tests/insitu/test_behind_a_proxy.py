@@ -23,8 +23,10 @@ from visit import doors_on
 
 from flows.server import free_port
 from insitu import services
+from insitu.app import create_app
 from insitu.entrance.doors import Doors
 from insitu.entrance.visitor import COOKIE
+from insitu.supervision import Parts
 from sites.clock import SystemClock
 from sites.database import Database
 from sites.identity import accounts
@@ -98,7 +100,7 @@ def behind(request: pytest.FixtureRequest, sqlite_database: Database, registry_o
     port = free_port()
     public = {"public_url": f"https://{NAME}:{port}", "trusted_proxies": (ip_network("127.0.0.1"),)}
     doors = doors_on(sqlite_database, SystemClock(), **public)  # type: ignore[arg-type]
-    with services.listening("127.0.0.1", 0) as door, services.serving(doors, door):
+    with services.listening("127.0.0.1", 0) as door, services.serving(create_app(doors), door, Parts()):
         command = request.param(tmp_path, as_documented(program, tmp_path, port, door.getsockname()[1]))
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as proxy:
             found = Behind(doors, port)

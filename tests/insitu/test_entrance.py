@@ -50,7 +50,7 @@ def test_bad_forms_from_nowhere_fill_no_disk(visit: Visit) -> None:
 
 
 def test_a_page_that_refuses_says_so_first_in_its_title(visit: Visit) -> None:
-    assert "<title>Refused: There is nothing here for you – insitu</title>" in visit.get("/nowhere").text
+    assert "<title>There is nothing here for you – insitu</title>" in visit.get("/nowhere").text
     answer = visit.sign_in("methodologist").post("/account/tokens/new", {"name": ""}, of="/account/tokens/new")
     assert (answer.status_code, "<title>Refused: Create a token – insitu</title>" in answer.text) == (422, True)
 

@@ -16,10 +16,12 @@ from issuer import Gate, Liar, dripping, gate, key_called
 from passage import Open, back_from, come, whys
 from visit import Visit
 
+from insitu.app import create_app
 from insitu.entrance.doors import Doors
 from insitu.entrance.lane import AT_ONCE, LONGEST, Away, Jammed, Lane
 from insitu.entrance.provider import AGAIN_AFTER_S, FRESH_FOR_S, KEPT_FOR_S, Provider
 from insitu.services import serving
+from insitu.supervision import Parts
 
 WELL_KNOWN, KEYS = "/.well-known/openid-configuration", "/keys"
 VISITS = 20
@@ -38,7 +40,7 @@ class Seconds:
 @contextmanager
 def in_the_open(doors: Doors) -> Iterator[str]:
     """The doors behind a real server; their address."""
-    with socket.create_server(("127.0.0.1", 0)) as door, serving(doors, door):
+    with socket.create_server(("127.0.0.1", 0)) as door, serving(create_app(doors), door, Parts()):
         yield f"http://127.0.0.1:{door.getsockname()[1]}"
 
 

@@ -16,6 +16,7 @@ from sites import inbox, releases
 from sites.clock import SetClock
 from sites.database import Database
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.readiness import make_ready
 from sites.settings import Settings, without_password
 
@@ -81,5 +82,5 @@ def test_a_server_that_writes_dates_or_texts_its_own_way_makes_no_difference(
     ledger.complete(f"{code}:review::1", {"sound": True, "comments": "à relire « demain » ✓"}, "methodologist")
     key = ledger.store_document("plan.pdf", "application/pdf", b"\x00\xff binary")
     assert ledger.document(key)["content"] == b"\x00\xff binary"
-    assert [fact["at"] for fact in inbox.journal(database, code)]
+    assert [fact["at"] for fact in inbox.journal(database, code, EVERYTHING)]
     assert inbox.experiments(database)

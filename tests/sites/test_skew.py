@@ -20,6 +20,7 @@ from sites.clock import SetClock
 from sites.database import Database
 from sites.identity.access import entries
 from sites.ledger import Ledger
+from sites.policy import EVERYTHING
 from sites.skew import ClockWatch, begin, keep_watch, tell
 
 AHEAD = timedelta(days=700)
@@ -47,7 +48,7 @@ class Time:
 
 
 def open_incidents(ledger: Ledger, code: str) -> list[str]:
-    return [one["kind"] for one in inbox.status(ledger.database, code, ledger.clock.now())["incidents"]]
+    return [one["kind"] for one in inbox.status(ledger.database, code, ledger.clock.now(), access=EVERYTHING)["incidents"]]
 
 
 def test_time_that_passes_and_a_clock_put_right_little_by_little_are_no_jump(clock: SetClock) -> None:
@@ -85,7 +86,7 @@ def test_a_jump_is_in_the_access_journal_and_an_incident_until_the_clock_is_righ
     tell(ledger, "en", jump)
     tell(ledger, "en", jump)  # another process notices it too
     assert open_incidents(ledger, code) == ["clock"]
-    assert [fact["kind"] for fact in inbox.journal(ledger.database, code)].count("IncidentReported") == 1
+    assert [fact["kind"] for fact in inbox.journal(ledger.database, code, EVERYTHING)].count("IncidentReported") == 1
     noted = entries(ledger.database, kind="ClockJumped")[0]["data"]
     assert (noted["expected"], noted["read"]) == (jump.expected.isoformat(), jump.read.isoformat())
     clock.advance(-AHEAD)
