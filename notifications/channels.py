@@ -30,7 +30,8 @@ from sites.mail_addresses import is_mail_address
 from sites.preferences import scheme_of
 
 TIMEOUT_SECONDS = 10.0
-LONGEST_SENDING_SECONDS = 60.0  # well within a lease (notifications.attempts)
+# All of a person's channels together, and then their mail: with both, well within a lease (notifications.attempts).
+CHANNELS_SECONDS, MAIL_SECONDS = 40.0, 60.0
 # A server that kept us waiting is left alone for so long: everybody else's messages would wait for it in turn.
 REST_SECONDS = 60.0
 EMAIL = "email"
@@ -61,16 +62,17 @@ def send(message: Message, person: Recipient, mail_url: str, allowed: Collection
 
     `mail_url` is an Apprise `mailto://host:port?from=…` or `mailtos://user:password@host?…` without recipient. A channel that
     `allowed` does not name (`Settings.channels`; None for any) is not called.
-    Blocks until the servers answer, at most 10 seconds for each exchange with one and a minute in all; one that kept us waiting for so
-    long is not asked again for a minute, which is a passing failure.
+    Blocks until the servers answer: at most 10 seconds for each exchange with one, 40 for all channels and then a minute for the mail. One
+    that kept us waiting is not asked again for a minute, which is a passing failure.
     Only the scheme of a channel is ever told: an address can hold a secret anywhere (Apprise's private form still shows
     webhook paths and headers).
     Raises DeliveryFailed when no way worked, permanent when none will work later either.
     """
     failures: list[DeliveryFailed] = []
+    until = time.monotonic() + CHANNELS_SECONDS
     for address in person.channels:
         try:
-            return send_to_channel(message, address, allowed)
+            return send_to_channel(message, address, allowed, within_s=until - time.monotonic())
         except DeliveryFailed as failure:
             failures.append(failure)
     try:
@@ -102,7 +104,7 @@ def _is_allowed(plugin: Any, allowed: Collection[str]) -> bool:
     return f"{scheme}://{host}" in allowed or f"{scheme}://*" in allowed
 
 
-def send_to_channel(message: Message, address: str, allowed: Collection[str] | None = None) -> str:
+def send_to_channel(message: Message, address: str, allowed: Collection[str] | None = None, *, within_s: float = CHANNELS_SECONDS) -> str:
     """Send to one channel; gives its scheme. Raises DeliveryFailed."""
     scheme = scheme_of(address)
     if allowed is not None:
@@ -113,7 +115,7 @@ def send_to_channel(message: Message, address: str, allowed: Collection[str] | N
     plugin = _plugin(address)
     if plugin is None:
         raise DeliveryFailed(_failure(scheme, Phrase("Apprise cannot read this channel's address; correct it")), permanent=True)
-    _notify(plugin, message, scheme)
+    _notify(plugin, message, scheme, within_s)
     return scheme
 
 
@@ -130,7 +132,7 @@ def send_mail(message: Message, person: Recipient, mail_url: str) -> str:
         said = Phrase("Apprise cannot read INSITU_MAIL_URL; write it mailto://HOST:PORT?from=ADDRESS")
         raise DeliveryFailed(_failure(EMAIL, said), permanent=False)
     plugin.targets = [(one_line(person.name) or False, person.email)]
-    _notify(plugin, message, EMAIL)
+    _notify(plugin, message, EMAIL, MAIL_SECONDS)
     return EMAIL
 
 
@@ -143,10 +145,10 @@ def _plugin(address: str) -> Any:
     return plugin
 
 
-def _notify(plugin: Any, message: Message, way: str) -> None:
+def _notify(plugin: Any, message: Message, way: str, within_s: float) -> None:
     """Mail gets the HTML, from which Apprise makes the text part; every other channel gets the text."""
     server = _server_of(plugin)
-    if _resting.get(server, 0) > time.monotonic():
+    if _resting.get(server, 0) > time.monotonic() or within_s <= 0:
         raise DeliveryFailed(
             _failure(way, Phrase("the server did not answer a moment ago, and is asked again in a minute")), permanent=False
         )
@@ -157,13 +159,13 @@ def _notify(plugin: Any, message: Message, way: str) -> None:
     apprise = Apprise()
     apprise.add(plugin)
     begun = time.monotonic()
-    with _listening() as heard, cut_off_after(LONGEST_SENDING_SECONDS) as is_cut:
+    with _listening() as heard, cut_off_after(within_s) as is_cut:
         if apprise.notify(title=message.subject, body=body, body_format=body_format):
             return
     if time.monotonic() - begun >= TIMEOUT_SECONDS:
         _resting[server] = time.monotonic() + REST_SECONDS
     if is_cut.is_set():
-        heard.append((Phrase("the server took longer than {seconds} s", seconds=round(LONGEST_SENDING_SECONDS)), False))
+        heard.append((Phrase("the server took longer than {seconds} s", seconds=round(within_s)), False))
     cause, permanent = heard[-1] if heard else (Phrase("not sent, and Apprise gives no reason"), False)
     raise DeliveryFailed(_failure(way, cause), permanent=permanent)
 
