@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from protocols.documents import Document, Path, read_document
 from protocols.errors import InvalidProtocol, Problem
-from protocols.model import Protocol
+from protocols.model import UNREAD, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +202,13 @@ def _shown(document: Document, path: Path) -> str:
 
 
 def _keys_at(path: Path) -> list[str]:
-    """The keys that the model allows at a path, none when the path leads to a map with free keys."""
+    """The keys to write at a path, none when the path leads to a map with free keys."""
     here: Any = Protocol
     for part in path:
         here = _inside(here, str(part))
     model = _model_of(here)
-    return [shape.alias or name for name, shape in model.model_fields.items()] if model else []
+    names = [shape.alias or name for name, shape in model.model_fields.items()] if model else []
+    return [name for name in names if path or name not in UNREAD]
 
 
 def _inside(annotation: Any, part: str) -> Any:

@@ -207,3 +207,10 @@ def test_no_message_shows_a_pattern() -> None:
         text = "\n".join(line if not line.lstrip().startswith(f"{key}:") else wrong for line in HIP.splitlines())
         text = text if text != HIP else HIP.replace("before: 15d", wrong)
         assert all("^" not in problem.message and "\\d" not in problem.message for problem in problems(text))
+
+
+def test_no_advice_leads_to_a_key_that_is_no_longer_read() -> None:
+    with pytest.raises(InvalidProtocol) as refused:
+        parse("insitu: 1\nid: a\nversion: 1.0.0\ntitle: A\nincident: []\nroles: {}\nsteps: []\n")
+    assert "`incident` is not a known key" in str(refused.value)
+    assert "Did you mean" not in str(refused.value)
