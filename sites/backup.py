@@ -33,6 +33,7 @@ from sites.older_backups import brought_up_to_date
 from sites.readiness import revisions
 from sites.tables import AccessRow, Document, Instant, Release
 from sites.targets import MANIFEST, MARK, put_in_place, require_free
+from sites.verification.findings import UNREADABLE
 
 FORMAT = 1
 BATCH = 500
@@ -91,6 +92,8 @@ def restore(
                 end_ways_in(connection, replaced, now, about)
         except (IntegrityError, DataError) as error:
             raise InvalidInput(f"{file} holds rows this database refuses: {error.orig}. Nothing was restored.") from error
+        except UNREADABLE as error:
+            raise InvalidInput(f"{file} holds rows that insitu never wrote: {error}. Nothing was restored.") from error
     return _said(file, _file_digest(file), manifest)
 
 
@@ -198,7 +201,7 @@ def _checked_manifest(archive: zipfile.ZipFile, file: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
         known = manifest[MARK] == FORMAT
         tables = dict(manifest["tables"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise InvalidInput(f"{file} is not a backup of insitu: it has no manifest. Nothing was restored.") from None
     if not known:
         raise InvalidInput(f"{file} was made by a later release of insitu. Restore it with that release. Nothing was restored.")

@@ -15,7 +15,12 @@ from sites.private import BESIDE, LOCKS
 MANIFEST = "manifest.json"
 MARK = "insitu_backup"
 # Names that insitu gives to files of its own; one that is not there yet would be taken for the real one.
-OWN_NAMES = frozenset({"insitu.db", "key", "up.lock"})
+OWN_NAMES = frozenset(
+    (
+        *("insitu.db", "key", "up.lock", "address", "prefect", "prefect.db", "password"),
+        *("anchor-key", "anchor-key.next", "anchors", "anchors.jsonl", "leaves", "lock"),
+    )
+)
 OWN_ENDS = (*BESIDE, *LOCKS, ".lock")
 
 
@@ -35,7 +40,7 @@ def require_free(file: Path) -> None:
             raise InvalidInput(
                 Phrase("{file} is there already, and is not a backup of insitu. Nothing was written; choose another name.", file=str(file))
             )
-    elif file.name in OWN_NAMES or file.name.endswith(OWN_ENDS):
+    elif file.name.casefold() in OWN_NAMES or file.name.casefold().endswith(OWN_ENDS):  # some disks fold capitals
         raise InvalidInput(
             Phrase(
                 "{file} is a name of insitu's own files. Nothing was written; choose another, such as {example}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Event
 
 from fastapi import Request
 
@@ -20,11 +21,11 @@ from sites.skew import ClockWatch
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """`loopback` says that only this machine can reach the doors: the first manager is then created without a code.
+    """`loopback` says that only this machine can reach the doors: its own account then creates the first manager without a code.
 
     `parts` is how the rest of this process is.
     `provider` is the OpenID provider of the settings, with what it said of itself; None without one.
-    `watch` looks at the machine's clock; None where the clock is set.
+    `watch` looks at the machine's clock; None where the clock is set. `code_told` is set once the code of the set-up stands in the log.
     """
 
     settings: Settings
@@ -36,6 +37,7 @@ class Doors:
     parts: Parts = field(default_factory=Parts)
     provider: Provider | None = None
     watch: ClockWatch | None = None
+    code_told: Event = field(default_factory=Event)
 
     @classmethod
     def of(cls, settings: Settings, database: Database, ledger: Ledger, *, loopback: bool = True, parts: Parts | None = None) -> Doors:

@@ -1,7 +1,8 @@
-"""The first manager: who may make them. Whoever is at the machine; from elsewhere, whoever holds the code it printed."""
+"""The first manager: who may make them. The account that insitu runs as; anyone else, from here or elsewhere, by the code it printed."""
 
 from __future__ import annotations
 
+import logging
 import secrets
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -9,9 +10,12 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from insitu.entrance.doors import Doors, doors_of
+from insitu.entrance.peers import is_own_account
 from insitu.entrance.sender import came_by_proxy
 from sites.identity.accounts import has_accounts
 from sites.identity.keys import Key, fingerprint
+
+log = logging.getLogger("insitu.doors")
 
 
 def setup_code(key: Key) -> str:
@@ -27,8 +31,24 @@ def is_setup_code(key: Key, typed: str) -> bool:
 
 
 def asks_setup_code(request: Request) -> bool:
-    """Whether whoever sets up may come from elsewhere: by the socket, by a proxy in front, or by another site's name that leads here."""
-    return is_open_to_others(doors_of(request)) or came_by_proxy(request) or not is_here(request.url.hostname)
+    """Whether whoever sets up may be somebody else: from elsewhere by the socket, by a proxy in front, by another site's name that leads
+    here, or another account of this machine; that one is told the code where insitu was started, for it is printed there only now."""
+    if is_open_to_others(doors_of(request)) or came_by_proxy(request) or not is_here(request.url.hostname):
+        return True
+    if is_own_account(request):
+        return False
+    _tell_code(doors_of(request))
+    return True
+
+
+def _tell_code(doors: Doors) -> None:
+    """Say the code in the log, once: nobody who is at the machine itself was told it at the start."""
+    if not doors.code_told.is_set():
+        doors.code_told.set()
+        log.warning(
+            "Another account of this machine, or one that cannot be told, opens the set-up of insitu. If it is yours: set-up code %s.",
+            setup_code(doors.key),
+        )
 
 
 def is_open_to_others(doors: Doors) -> bool:

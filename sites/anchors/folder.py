@@ -55,7 +55,10 @@ class Folder:
             raise DamagedLeaves(Phrase("the heads in {file} cannot be read: {error}", file=file, error=error.strerror or error)) from None
         if hashlib.sha256(content).hexdigest() != line.leaves:
             raise DamagedLeaves(Phrase("the heads in {file} are not those that were signed", file=file))
-        return [Head(*orjson.loads(text)) for text in content.splitlines()]
+        found = [_head(text) for text in content.splitlines()]
+        if None in found:
+            raise DamagedLeaves(Phrase("the lines in {file} are not heads", file=file))
+        return [head for head in found if head]
 
     def leaves_file(self, number: int) -> Path:
         return self.path / LEAVES / f"{number:06}.jsonl"
@@ -126,3 +129,12 @@ class Folder:
                 os.close(kept)
         except OSError as error:
             raise InsituError(f"The anchors cannot be written to {self.file}: {error.strerror or error}.") from error
+
+
+def _head(text: bytes) -> Head | None:
+    """The head in a line of leaves; None for what is none: a line that nobody signed may name any file."""
+    try:
+        name, seq, kept = orjson.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return Head(name, seq, kept) if (type(name), type(seq), type(kept)) == (str, int, str) else None

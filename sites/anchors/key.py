@@ -93,6 +93,8 @@ def new_key(folder: Path) -> Path:
             writing.flush()
             os.fsync(writing.fileno())
     except OSError as error:
+        with suppress(OSError):  # it is tried again each ten minutes: nothing of each try may stay
+            draft.unlink()
         raise InsituError(f"The key of the anchors cannot be written to {folder}: {error.strerror or error}.") from error
     return draft
 

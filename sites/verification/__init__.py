@@ -44,9 +44,10 @@ def verify_in(connection: Connection, code: str | None = None, *, anchors: Path 
     if code and not numbers:
         raise UnknownThing(Phrase("There is no experiment {code!r}; `insitu status` lists them.", code=code))
     for number in numbers:  # one at a time: a statement that stays open would hold them all
-        tally.take(_experiment(connection, number, tally))
+        named = connection.execute(select(_EXPERIMENT.c.code).where(_EXPERIMENT.c.id == number)).scalar_one()
+        tally.take(_experiment(connection, number, tally), str(named))
     if code:
-        tally.take(contents.protocols(connection, tally, of=code))
+        tally.take(contents.protocols(connection, tally, of=code), code)
     else:
         tally.take(contents.protocols(connection, tally))
         tally.take(contents.documents(connection, tally))
@@ -60,10 +61,5 @@ def verify_in(connection: Connection, code: str | None = None, *, anchors: Path 
 
 
 def _experiment(connection: Connection, number: int, tally: Tally) -> Iterator[Finding]:
-    try:
-        row = dict(connection.execute(select(_EXPERIMENT).where(_EXPERIMENT.c.id == number)).mappings().one())
-    except ValueError as error:
-        code = connection.execute(select(_EXPERIMENT.c.code).where(_EXPERIMENT.c.id == number)).scalar_one()
-        yield Finding(Phrase("a row of it cannot be read ({error})", error=error), str(code))
-        return
+    row = dict(connection.execute(select(_EXPERIMENT).where(_EXPERIMENT.c.id == number)).mappings().one())
     yield from experiment.check(connection, row, tally)

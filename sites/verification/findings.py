@@ -8,6 +8,8 @@ from typing import Any
 
 from protocols.phrase import Phrase
 
+# What reading a row raises that insitu did not write: SQLite keeps bytes, words and numbers in any column.
+UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 SHOWN = 200  # a ledger that was replaced whole would list every row
 
 
@@ -40,11 +42,18 @@ class Tally:
     findings: list[Finding] = field(default_factory=list)
     count: int = 0
 
-    def take(self, found: Iterator[Finding]) -> None:
-        for finding in found:
-            self.count += 1
-            if len(self.findings) < SHOWN:
-                self.findings.append(finding)
+    def take(self, found: Iterator[Finding], code: str = "") -> None:
+        """Keep what is found. A row that insitu never wrote may break a look: that is a finding too, and the next look goes on."""
+        try:
+            for finding in found:
+                self._keep(finding)
+        except UNREADABLE as error:
+            self._keep(Finding(Phrase("a row of it cannot be read ({error})", error=error), code))
+
+    def _keep(self, finding: Finding) -> None:
+        self.count += 1
+        if len(self.findings) < SHOWN:
+            self.findings.append(finding)
 
     def said(self) -> dict[str, Any]:
         """`ok, experiments, facts, first_bad`, the other counts (`entries` of the access journal), `findings` and how many there are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -314,6 +315,12 @@ def resigned(house: House) -> None:
     house.folder.file.write_bytes(b"".join(line.text + b"\n" for line in lines))
 
 
+def forged_heads(house: House) -> None:
+    """A line that names other heads by their hash, and heads that are none."""
+    house.folder.leaves_file(4).write_text("5\n")
+    on_lines(lambda lines: lines[3].update(leaves=hashlib.sha256(b"5\n").hexdigest()))(house)
+
+
 ALTERED: dict[str, tuple[Callable[[House], Any], str]] = {
     "another root": (
         on_lines(lambda lines: lines[1].update(root="0" * 64)),
@@ -340,6 +347,10 @@ ALTERED: dict[str, tuple[Callable[[House], Any], str]] = {
         "anchor 4 of 2026-03-05 follows anchor 2",
     ),
     "the last made unreadable": (on_lines(lambda lines: lines[3].pop("root")), "cannot be read: it was altered"),
+    "a text nested beyond reading": (lambda house: house.folder.file.write_text("[" * 200_000), "cannot be read: it was altered"),
+    "a number without end": (on_lines(lambda lines: lines[3].update(number=10**30)), "cannot be read: it was altered"),
+    "a text that is no text": (on_lines(lambda lines: lines[3].update(date="\ud800")), "cannot be read: it was altered"),
+    "heads that are none": (forged_heads, "are not heads"),
     "signed anew by a stranger": (resigned, "the last anchor is signed by the key"),
     "the whole file gone": (lambda house: house.folder.file.unlink(), "there are heads of anchor 4, and the file ends at anchor 0"),
     "the whole folder gone": (lambda house: shutil.rmtree(house.folder.path), "the access journal tells of anchor 4 of 2026-03-05"),

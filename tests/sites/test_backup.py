@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from protocols.errors import InsituError, InvalidInput, Refused
 from sites import inbox, registry, releases
-from sites.backup import backup, restore
+from sites.backup import Digest, backup, restore
 from sites.clock import SetClock
 from sites.database import Database, table
 from sites.identity.access import entries
@@ -179,6 +179,46 @@ def test_a_forged_journal_is_refused_even_with_a_forged_manifest(
     assert inbox.experiments(database) == []
 
 
+UNREADABLE: list[tuple[str, bytes]] = [
+    ("site", b"[" * 200_000),
+    ("site", b"5"),
+    ("site", b'{"evil": 1}'),
+    ("site", b"\xff"),
+    ("access", b"{}"),
+    ("access", b'{"seq": "x"}\n{"seq": 1}'),
+    ("assignment", b'{"id": 1' + b"0" * 30 + b"}"),
+    ("assignment", b'{"from_date": "9999-99"}'),
+    ("manifest", b"[" * 200_000),
+]
+
+
+@pytest.mark.parametrize(("member", "lines"), UNREADABLE, ids=range(len(UNREADABLE)))
+def test_rows_that_insitu_never_wrote_are_refused_even_with_a_forged_manifest(
+    new_database: Callable[[str], Database], tmp_path: Path, member: str, lines: bytes
+) -> None:
+    ledger = lived_in(new_database("sqlite"))
+    backup(ledger.database, tmp_path / "one.zip", ledger.clock)
+    forged = tmp_path / "one.zip"
+    if member == "manifest":
+        forged = rewritten(forged, "manifest.json", lambda _: lines)
+    else:
+        digest = Digest()
+        for line in lines.split(b"\n"):
+            digest.add(line)
+        forged = rewritten(forged, f"{member}.jsonl", lambda _: lines + b"\n").rename(tmp_path / "forged.zip")
+
+        def told(text: bytes) -> bytes:
+            manifest = json.loads(text)
+            manifest["tables"][member] = digest.about()
+            return json.dumps(manifest).encode()
+
+        forged = rewritten(forged, "manifest.json", told)
+    other = new_database("sqlite")
+    with pytest.raises(InvalidInput, match="Nothing was restored"):
+        restore(other, forged)
+    assert inbox.experiments(other) == []
+
+
 def test_a_ledger_whose_journal_is_broken_can_still_be_kept_as_it_is(database: Database, tmp_path: Path) -> None:
     ledger = lived_in(database)
     with database.write() as connection:
@@ -241,6 +281,8 @@ def test_nothing_of_an_installation_and_nothing_else_that_is_there_is_written_ov
     (tmp_path / "nowhere.zip").symlink_to(tmp_path / "missing")
     (tmp_path / "folder.zip").mkdir()
     beside = [file.with_name(file.name + end) for end in ("-wal", "-shm", ".queue", ".running", "-journal")]
+    beside += [tmp_path / name for name in ("address", "anchor-key", "anchor-key.next", "anchors", "prefect", "Insitu.db")]
+    beside += [tmp_path / "anchors" / "anchors.jsonl", tmp_path / "prefect" / "server" / "password"]
     others = [tmp_path / name for name in ("key", "letter.zip", "photos.zip", "nowhere.zip", "folder.zip")]
     ways = ways_to(file, tmp_path)
     before = unchanged(tmp_path)

@@ -346,6 +346,26 @@ def test_a_change_behind_the_ledgers_back_is_named(installation: Installation, n
 # ------------------------------------------------------------------ what only the anchors see
 
 
+BYTES = {
+    "a fact of bytes": "UPDATE fact SET data = x'fffe' WHERE seq = 3",
+    "an entry of bytes": "UPDATE access SET data = x'fffe' WHERE seq = 3",
+    "a protocol of bytes": "UPDATE protocol SET content = x'fffe'",
+    "a title of bytes": "UPDATE experiment SET title = x'fffe'",
+    "a step of bytes": "UPDATE step SET awaits = x'fffe'",
+    "an earlier round of a word": "UPDATE past_round SET round = 'x'",
+    "a count that is a word": "UPDATE experiment SET projected_seq = 'x'",
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_what_only_sqlite_lets_stand_in_a_column_is_a_finding_too(installation: Installation, name: str) -> None:
+    if installation.database.file is None:
+        pytest.skip("PostgreSQL lets nothing else than text stand in a text")
+    found = after(installation, lambda connection: connection.exec_driver_sql(BYTES[name]))
+    assert not found["ok"]
+    assert found["experiments"] == 7, "the others are looked at all the same"
+
+
 def cut_the_tail(connection: Connection) -> None:
     """The last fact told of an emergency look, and changed nothing else: it goes, and nothing is left that contradicts."""
     fact, experiment = table(FactRow), table(Experiment)
