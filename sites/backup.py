@@ -184,6 +184,8 @@ def _file_digest(file: Path) -> str:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
+    if file.exists() and not file.is_file():
+        raise InvalidInput(f"{file} is not a backup of insitu: it is no file. Nothing was restored.")
     try:
         with zipfile.ZipFile(file) as archive:
             yield archive

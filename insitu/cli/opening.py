@@ -31,6 +31,9 @@ CommandId = Annotated[str | None, typer.Option("--command-id", metavar="ID", hel
 given_first: ContextVar[Path | None] = ContextVar("given_first", default=None)
 
 
+LONGEST_FILE = 200 * 1024**2  # bytes: twice the largest evidence
+
+
 @dataclass
 class Opened:
     """An installation: its settings, its database ready to use, and the language of this terminal."""
@@ -94,9 +97,13 @@ def opened(data: Path | None) -> Opened:
 def file_bytes(file: Path) -> bytes:
     """What a file holds, `-` being standard input. Raises InvalidInput when it cannot be read."""
     try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as reading:
+            content = reading.read(LONGEST_FILE + 1)
     except OSError as error:
         raise InvalidInput(f"The file {file} cannot be read: {error.strerror}.") from None
+    if len(content) > LONGEST_FILE:
+        raise InvalidInput(f"The file {file} is larger than {LONGEST_FILE // 1024**2} MB, which nothing here is read from.")
+    return content
 
 
 def file_text(file: Path) -> str:

@@ -255,9 +255,10 @@ def test_an_address_that_no_mail_reaches_is_not_imported(sqlite: Database, email
     assert registry.people(sqlite) == []
 
 
-def test_a_name_without_a_character_that_is_seen_is_none(sqlite: Database) -> None:
+@pytest.mark.parametrize("name", ["\u200b\u2060", "\u202eZoé", "Zo\u00adé", "\u2066Zoé"])
+def test_a_name_with_characters_that_cannot_be_seen_is_none(sqlite: Database, name: str) -> None:
     with pytest.raises(InvalidImport, match="`name` holds characters that cannot be seen"):
-        registry.import_file(sqlite, "id;name;email\nx;\u200b\u2060;z@example.org\n", "people.csv")
+        registry.import_file(sqlite, f"id;name;email\nx;{name};z@example.org\n", "people.csv")
 
 
 def test_bytes_are_read_as_the_programs_of_a_hospital_save_them() -> None:
