@@ -204,5 +204,7 @@ def _alone_on_server(database: Database) -> Iterator[None]:
             raise _occupied("; ".join(others) or "insitu up, serve, dispatch or worker")
         yield
     finally:
+        with suppress(DBAPIError):  # at once: the server may take a while to see that the connection is gone
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": KEY})
         connection.invalidate()
         connection.close()

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from protocols.errors import InvalidProtocol
 from protocols.facts import Fact, FactKind
-from protocols.model import content_hash
+from protocols.model import content_hash, limited
 from protocols.phrase import Phrase
 from sites.database import table
 from sites.journal import readable
@@ -68,11 +68,15 @@ def protocol(row: Mapping[str, Any]) -> Iterator[Finding]:
 
 @lru_cache(maxsize=256)
 def _is_source_of(text: str, name: str) -> bool:
-    """Whether a text gives the protocol of a hash. One that today's language does not read any more cannot be told."""
+    """Whether a text gives the protocol of a hash, as it is or with the bounds that a release puts on its tables.
+
+    One that today's language does not read any more cannot be told.
+    """
     from protocols.parsing import parse
 
     try:
-        return content_hash(parse(text).protocol) == name
+        protocol = parse(text).protocol
+        return name in (content_hash(protocol), content_hash(limited(protocol)))
     except InvalidProtocol:
         return True
 

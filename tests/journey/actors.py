@@ -18,6 +18,7 @@ from sites import inbox
 from sites.database import Database
 from sites.ledger import Ledger
 from sites.settings import Settings
+from sites.signing import unasked
 
 PEOPLE = (*ROLES, *(person for person, *_ in LOCAL))
 SITES = ["CAEN", "METZ"]
@@ -128,7 +129,8 @@ def carry_out(ledger: Ledger, command_id: str, command: list[Any]) -> dict[str, 
     """The ledger's result, or the kind of its refusal: another client was first."""
     act, *arguments = command
     try:
-        result: dict[str, Any] = getattr(ledger, act)(*arguments, command_id=command_id)
+        proof = {"prove": unasked} if act == "sign" else {}
+        result: dict[str, Any] = getattr(ledger, act)(*arguments, command_id=command_id, **proof)
     except (Refused, InvalidInput) as refusal:
         return {"refused": type(refusal).__name__}
     return result
