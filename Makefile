@@ -29,7 +29,7 @@ bench: $(READY)
 
 # An hour or two; what has passed at this commit is not run again. Figures are appended to .insitu-soak/figures.jsonl.
 soak: $(READY)
-	$(BIN)/pytest tests/journey/test_soak.py tests/insitu/test_schemathesis.py tests/insitu/test_hanging.py -m soak
+	$(BIN)/pytest tests/journey/test_soak.py tests/insitu/test_schemathesis.py tests/insitu/test_hanging.py tests/browser -m soak
 
 # The lock holds versions and hashes only: whoever installs chooses the index.
 # The pictures of docs/, taken while the story of a newcomer is played in a browser.

@@ -82,8 +82,7 @@ def _iso_date(text: str) -> bool:
 
 
 def _name(text: str) -> bool:
-    """One line that says something, without characters that turn or hide its parts; blanks and joiners of letters are a name's own."""
-    return _one_line(text) and not says_nothing(text) and not unseen(re.sub("[\u00a0\u202f\u200c\u200d]", "", text))
+    return _one_line(text) and not says_nothing(text)
 
 
 _NAME = Column(_name, Phrase("one line of at most 200 characters"))

@@ -61,6 +61,12 @@ def violations(window: Page) -> list[str]:
     return [f"{one['id']}: {one['help']} — {[node['html'][:160] for node in one['nodes'][:3]]}" for one in found]
 
 
+@pytest.mark.parametrize(
+    "window",
+    # Every page a third time takes half a minute, and looks at the same mark-up: `make soak`.
+    [pytest.param(way, marks=[pytest.mark.soak] if way == "French at 400 %" else []) for way in WAYS],
+    indirect=True,
+)
 def test_axe_finds_nothing_on_any_page(window: Page, house: TwoSites, address_of_house: str) -> None:
     found = {}
     for address in addresses(house):

@@ -255,8 +255,8 @@ def test_an_address_that_no_mail_reaches_is_not_imported(sqlite: Database, email
     assert registry.people(sqlite) == []
 
 
-@pytest.mark.parametrize("name", ["\u200b\u2060", "\u202eZoé", "Zo\u00adé", "\u2066Zoé"])
-def test_a_name_with_characters_that_cannot_be_seen_is_none(sqlite: Database, name: str) -> None:
+@pytest.mark.parametrize("name", ["\u200b\u2060", "\u00ad \u2066"])
+def test_a_name_of_characters_that_cannot_be_seen_is_none(sqlite: Database, name: str) -> None:
     with pytest.raises(InvalidImport, match="`name` holds characters that cannot be seen"):
         registry.import_file(sqlite, f"id;name;email\nx;{name};z@example.org\n", "people.csv")
 
