@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import Request
 
 from insitu.entrance.doors import doors_of
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of
 from sites.identity.limits import Door
 from sites.identity.links import LinkRow, Purpose, open_link
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Request
 
 from insitu.entrance.doors import doors_of
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import Visitor
 from protocols.errors import NotProven
 from protocols.phrase import Phrase

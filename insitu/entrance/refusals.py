@@ -20,7 +20,7 @@ from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import NotOurForm
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of, page
-from insitu.entrance.sender import address_of as address_of
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import SAFE, NotSignedIn, ReadOnlyToken, UnknownToken, visitor_of
 from protocols.errors import (
     DatabaseUnavailable,

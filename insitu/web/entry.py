@@ -13,7 +13,8 @@ from insitu.entrance.doors import doors_of
 from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of, own_address, page
-from insitu.entrance.refusals import address_of, refused
+from insitu.entrance.refusals import refused
+from insitu.entrance.sender import address_of
 from insitu.entrance.setup import asks_setup_code, is_setup_code
 from insitu.entrance.visitor import Anyone, visitor_of
 from insitu.web.passwords import differing, said_in

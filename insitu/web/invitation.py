@@ -13,7 +13,7 @@ from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.links import arriving
 from insitu.entrance.page import go_to, page
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import Anyone
 from insitu.web.passwords import differing, said_in
 from protocols.errors import InvalidInput

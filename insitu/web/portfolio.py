@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from insitu.entrance.language import N_, Language
 from insitu.entrance.page import language_of, page
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import SignedIn, Visitor
 from protocols.state import ExperimentState
 from sites import portfolio

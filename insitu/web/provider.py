@@ -18,7 +18,8 @@ from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, own_address, page
 from insitu.entrance.proof import is_proven_lately
 from insitu.entrance.provider import BACK, LASTS, LEFT, Errand, NotVouchedFor, Proof, Provider, ProviderAway, Purpose
-from insitu.entrance.refusals import address_of, refused
+from insitu.entrance.refusals import refused
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import Anyone, session_of, visitor_of
 from insitu.web.passwords import said_in
 from protocols.errors import InsituError, NotProven, Refused, UnknownThing

@@ -10,7 +10,7 @@ from insitu.entrance.guard import Posted
 from insitu.entrance.language import N_
 from insitu.entrance.page import go_to, language_of
 from insitu.entrance.proof import proof_of
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import SomeManager, Visitor
 from insitu.web.admin.frame import admin_page, choices, complaints, filters, page_number, pager
 from insitu.web.admin.words import ACCOUNTS, STATES, TONES

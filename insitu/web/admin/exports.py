@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from insitu.entrance.refusals import address_of
+from insitu.entrance.sender import address_of
 from insitu.entrance.visitor import GlobalManager, Visitor
 from insitu.web.experiment.documents import saved
 from sites import registry

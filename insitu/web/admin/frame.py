@@ -42,11 +42,6 @@ def choices(visitor: Visitor) -> Offered:
         return offered(connection, visitor.reader, visitor.locale)
 
 
-def known_title(pairs: Iterable[tuple[str, str]], value: str) -> str:
-    """What a chosen value is called; itself when it is not among the choices."""
-    return next((title for known, title in pairs if known == value), value)
-
-
 # ------------------------------------------------------------------ lists
 
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Request, Response
 
 from insitu.entrance.page import language_of
-from insitu.entrance.refusals import address_of as network_address
+from insitu.entrance.sender import address_of as network_address
 from insitu.entrance.visitor import Seen, SeesExperiment
 from insitu.web.experiment.documents import saved
 from insitu.web.experiment.frame import address_of, experiment_page, number, role_title, step_title
